@@ -1,0 +1,1 @@
+//! Containers for Linux as a library: sealed, clear and small.
