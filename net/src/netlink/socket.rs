@@ -1,0 +1,211 @@
+//! A blocking netlink socket that sends many requests at once.
+
+use crate::{Error, Result};
+use netlink_sys::{Socket as RawSocket, protocols::NETLINK_ROUTE};
+use std::borrow::Cow;
+use std::io;
+
+/// One request to the kernel, and what it is for.
+#[derive(Debug, Clone)]
+pub(crate) struct Request {
+    what: Cow<'static, str>,
+    kind: u16,
+    flags: u16,
+    body: Vec<u8>,
+}
+
+impl Request {
+    pub(crate) fn new(what: impl Into<Cow<'static, str>>, kind: u16) -> Request {
+        Request {
+            what: what.into(),
+            kind,
+            flags: NLM_F_REQUEST,
+            body: Vec::new(),
+        }
+    }
+
+    pub(crate) fn body(mut self, body: impl Into<Vec<u8>>) -> Request {
+        self.body = body.into();
+        self
+    }
+
+    fn write(&self, sequence: u32, extra_flags: u16, out: &mut Vec<u8>) {
+        let length = (HEADER + self.body.len()) as u32;
+        out.extend_from_slice(&length.to_ne_bytes());
+        out.extend_from_slice(&self.kind.to_ne_bytes());
+        out.extend_from_slice(&(self.flags | extra_flags).to_ne_bytes());
+        out.extend_from_slice(&sequence.to_ne_bytes());
+        // The sender's port is the kernel's to fill in.
+        out.extend_from_slice(&[0; 4]);
+        out.extend_from_slice(&self.body);
+        out.resize(out.len().next_multiple_of(4), 0);
+    }
+}
+
+/// A netlink socket in the network namespace of the thread that opened it.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    raw: RawSocket,
+    sequence: u32,
+}
+
+impl Socket {
+    /// Opens a socket for links, addresses, routes and neighbours (rtnetlink(7)).
+    pub(crate) fn route() -> Result<Socket> {
+        Socket::open(NETLINK_ROUTE)
+    }
+
+    fn open(protocol: isize) -> Result<Socket> {
+        let failed = |e| Error::kernel("open a netlink socket", e);
+        let raw = RawSocket::new(protocol).map_err(failed)?;
+        // An error then says in words what was wrong, and does not repeat the request.
+        raw.set_ext_ack(true).map_err(failed)?;
+        raw.set_cap_ack(true).map_err(failed)?;
+        Ok(Socket { raw, sequence: 0 })
+    }
+
+    /// Sends all requests at once; the error is that of the first one which the kernel refused.
+    ///
+    /// The kernel works through them in order and does *not* stop at a failure: later requests must be such that they
+    /// cannot do harm when an earlier one failed.
+    pub(crate) fn run(&mut self, requests: &[Request]) -> Result<()> {
+        let Some(last) = requests.len().checked_sub(1) else {
+            return Ok(());
+        };
+        let first = self.sequence;
+        let mut out = Vec::with_capacity(256 * requests.len());
+        for (index, request) in requests.iter().enumerate() {
+            // Errors come unasked; so one acknowledgement, of the last, is enough to know that all is done.
+            let ack = if index == last { NLM_F_ACK } else { 0 };
+            request.write(first.wrapping_add(index as u32), ack, &mut out);
+        }
+        self.sequence = first.wrapping_add(requests.len() as u32);
+        self.send(&out, &requests[0].what)?;
+
+        let mut failure = None;
+        loop {
+            for reply in Replies(&self.receive(&requests[0].what)?) {
+                let index = reply.sequence.wrapping_sub(first) as usize;
+                // What belongs to an earlier, abandoned exchange is not ours.
+                if reply.kind != NLMSG_ERROR || index > last {
+                    continue;
+                }
+                if let Some(error) = reply.error(&requests[index].what) {
+                    failure.get_or_insert(error);
+                }
+                if index == last {
+                    return failure.map_or(Ok(()), Err);
+                }
+            }
+        }
+    }
+
+    fn send(&self, bytes: &[u8], what: &str) -> Result<()> {
+        let sent = self.raw.send(bytes, 0);
+        sent.map(drop).map_err(|e| Error::kernel(what, e))
+    }
+
+    /// One datagram, which may hold several replies.
+    fn receive(&self, what: &str) -> Result<Vec<u8>> {
+        let mut buffer = Vec::with_capacity(RECEIVE_BUFFER);
+        loop {
+            match self.raw.recv(&mut buffer, 0) {
+                Ok(_) => return Ok(buffer),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(Error::kernel(format!("{what}: read the answer"), e)),
+            }
+        }
+    }
+}
+
+/// One message of a datagram from the kernel.
+struct Reply<'a> {
+    kind: u16,
+    flags: u16,
+    sequence: u32,
+    body: &'a [u8],
+}
+
+impl Reply<'_> {
+    /// The error that this reply of kind `NLMSG_ERROR` carries; an acknowledgement carries none.
+    fn error(&self, what: &str) -> Option<Error> {
+        let errno = match self.body.first_chunk::<4>() {
+            Some(errno) => i32::from_ne_bytes(*errno),
+            None => -EPROTO,
+        };
+        if errno == 0 {
+            return None;
+        }
+        let error = Error::kernel(what, io::Error::from_raw_os_error(errno.wrapping_neg()));
+        Some(match self.explanation() {
+            Some(text) => error.hint(format!("the kernel says: {text}")),
+            None => error,
+        })
+    }
+
+    /// The text of an extended acknowledgement, which follows the header of the request.
+    fn explanation(&self) -> Option<String> {
+        if self.flags & NLM_F_ACK_TLVS == 0 {
+            return None;
+        }
+        let mut rest = self.body.get(4 + HEADER..)?;
+        if self.flags & NLM_F_CAPPED == 0 {
+            let request = u32::from_ne_bytes(*self.body.get(4..8)?.first_chunk()?) as usize;
+            rest = rest.get(request.checked_sub(HEADER)?.next_multiple_of(4)..)?;
+        }
+        while let Some((length, kind)) = attribute_header(rest) {
+            let value = rest.get(4..length)?;
+            if kind == NLMSGERR_ATTR_MSG {
+                let text = value.split(|byte| *byte == 0).next()?;
+                return Some(String::from_utf8_lossy(text).into_owned());
+            }
+            rest = rest.get(length.next_multiple_of(4)..)?;
+        }
+        None
+    }
+}
+
+fn attribute_header(bytes: &[u8]) -> Option<(usize, u16)> {
+    let length = u16::from_ne_bytes(*bytes.first_chunk()?) as usize;
+    let kind = u16::from_ne_bytes(*bytes.get(2..)?.first_chunk()?);
+    (length >= 4).then_some((length, kind))
+}
+
+/// The messages of one datagram; it ends at the first that does not fit.
+struct Replies<'a>(&'a [u8]);
+
+impl<'a> Iterator for Replies<'a> {
+    type Item = Reply<'a>;
+
+    fn next(&mut self) -> Option<Reply<'a>> {
+        let bytes = self.0;
+        let header = bytes.first_chunk::<HEADER>()?;
+        let word = |at: usize| {
+            u32::from_ne_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
+        };
+        let half = |at: usize| u16::from_ne_bytes([header[at], header[at + 1]]);
+        let length = word(0) as usize;
+        let body = bytes.get(HEADER..length)?;
+        self.0 = bytes.get(length.next_multiple_of(4)..).unwrap_or(&[]);
+        Some(Reply {
+            kind: half(4),
+            flags: half(6),
+            sequence: word(8),
+            body,
+        })
+    }
+}
+
+/// The kernel's own buffer for an answer is never larger (`NLMSG_GOODSIZE` and the dumps' 32 KiB).
+const RECEIVE_BUFFER: usize = 32 << 10;
+
+/// From `linux/netlink.h`: the size of `struct nlmsghdr`, message kinds, flags and attributes.
+const HEADER: usize = 16;
+const NLMSG_ERROR: u16 = 2;
+const NLM_F_REQUEST: u16 = 0x1;
+const NLM_F_ACK: u16 = 0x4;
+const NLM_F_CAPPED: u16 = 0x100;
+const NLM_F_ACK_TLVS: u16 = 0x200;
+const NLMSGERR_ATTR_MSG: u16 = 1;
+/// What an answer that breaks the protocol is reported as.
+const EPROTO: i32 = 71;
