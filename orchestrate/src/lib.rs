@@ -1,0 +1,11 @@
+//! Kubernetes' objects, controllers and scheduler as a library that runs in one process, or in a simulation.
+
+pub mod clock;
+mod error;
+pub mod field;
+pub mod network;
+pub mod object;
+pub mod runtime;
+pub mod store;
+
+pub use error::{Error, ErrorKind, Result};
