@@ -1,0 +1,22 @@
+//! OCI images for Rust programs: references, a content store, unpacking, archives, registries and builds.
+
+mod config;
+mod digest;
+mod error;
+mod manifest;
+mod platform;
+mod reference;
+mod store;
+
+pub use config::{
+    Config, Healthcheck, History, LARGEST_CONFIG, MOST_LAYERS, RootfsConfig, RunConfig, chain_ids,
+};
+pub use digest::{Algorithm, Digest, Hasher};
+pub use error::{Error, ErrorKind, Result};
+pub use manifest::{Descriptor, Document, Index, LARGEST_MANIFEST, Manifest, media_type};
+pub use platform::Platform;
+pub use reference::Reference;
+pub use store::{
+    BlobWriter, Collected, Damage, Image, Ingest, Ingestion, LayerInfo, Lease, PendingLayer,
+    Rootfs, Store, Tag,
+};
