@@ -1,0 +1,30 @@
+//! What a process may do, as values: capabilities, seccomp filters, Landlock, limits, scheduling.
+//!
+//! Everything here is decided, checked and compiled before a process exists. A seccomp profile becomes a [`Filter`], a
+//! program of a few hundred instructions that can be printed, asked, kept and loaded any number of times:
+//!
+//! ```
+//! use ampoule_privileges::capabilities::CapabilitySet;
+//! use ampoule_privileges::seccomp::{Arch, Host, Template};
+//!
+//! // Docker's default profile for a container that may also configure its network.
+//! let capabilities = CapabilitySet::DOCKER.adjusted("NET_ADMIN".parse()?, "MKNOD".parse()?);
+//! let filter = Template::docker().resolve(&Host::here(capabilities)?).compile()?;
+//!
+//! let native = Arch::native().unwrap();
+//! let decision = filter.explain(native, "keyctl", [0; 6])?;
+//! assert_eq!(
+//!     decision.to_string(),
+//!     format!("seccomp answers errno 1 (EPERM) on syscall keyctl ({native}, number {})", decision.number)
+//! );
+//! # Ok::<(), ampoule_privileges::Error>(())
+//! ```
+//!
+//! [`Filter`]: seccomp::Filter
+
+pub mod capabilities;
+mod error;
+pub mod seccomp;
+mod similar;
+
+pub use error::{Error, ErrorKind};
