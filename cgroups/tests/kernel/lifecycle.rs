@@ -1,0 +1,249 @@
+//! From creation to removal, with every way that an owner can end.
+
+use super::harness::{SECONDS, Scene, eventually, on_every_layout, shell};
+use ampoule_cgroups::{Cgroup, Controller, ErrorKind, Layout, Resources};
+use needs::needs;
+use std::os::fd::AsRawFd;
+use std::path::PathBuf;
+
+needs!(root => what_is_dropped_is_gone);
+fn what_is_dropped_is_gone() {
+    on_every_layout("drop", |scene| {
+        let cgroup = scene
+            .parent
+            .create("one", Resources::new().pids(5).memory(8 << 20))
+            .unwrap();
+        let paths = directories(&cgroup);
+        assert!(paths.iter().all(|path| path.is_dir()));
+        let mut running = shell(&cgroup, "sleep 100 & echo started; wait");
+        assert_eq!(running.line(), "started");
+        assert_eq!(cgroup.processes().unwrap().len(), 2);
+        drop(cgroup);
+        assert!(paths.iter().all(|path| !path.exists()));
+        assert!(!running.child.wait().unwrap().success());
+    });
+}
+
+needs!(root => directories_are_made_only_where_limits_need_them);
+fn directories_are_made_only_where_limits_need_them() {
+    on_every_layout("where", |scene| {
+        let plain = scene.parent.create("plain", &Resources::new()).unwrap();
+        assert_eq!(plain.paths().count(), 1);
+        let limited = scene
+            .parent
+            .create("limited", Resources::new().pids(5).memory(8 << 20))
+            .unwrap();
+        let v1 = limited
+            .paths()
+            .filter(|(v, _)| *v == ampoule_cgroups::Version::V1)
+            .count();
+        assert!(v1 == 0 || v1 >= 2, "{limited:?}");
+    });
+}
+
+needs!(root => a_name_is_owned_once);
+fn a_name_is_owned_once() {
+    on_every_layout("once", |scene| {
+        let first = scene.parent.create("one", &Resources::new()).unwrap();
+        let second = scene.again().create("one", &Resources::new()).unwrap_err();
+        assert_eq!(second.kind(), ErrorKind::AlreadyExists);
+        assert!(directories(&first).iter().all(|path| path.is_dir()));
+        first.remove().unwrap();
+        scene.parent.create("one", &Resources::new()).unwrap();
+    });
+}
+
+needs!(root => gc_sweeps_what_lost_its_owner);
+fn gc_sweeps_what_lost_its_owner() {
+    on_every_layout("gc", |scene| {
+        let kept = scene.parent.create("kept", &Resources::new()).unwrap();
+        let orphan = scene
+            .parent
+            .create("orphan", Resources::new().pids(9))
+            .unwrap();
+        let paths = directories(&orphan);
+        let mut running = shell(&orphan, "echo started; sleep 100");
+        assert_eq!(running.line(), "started");
+        let lock = orphan.keep().unwrap();
+        assert_eq!(scene.again().gc().unwrap(), Vec::<String>::new());
+        drop(lock); // as the kernel does when the owner is killed
+        // A child that another test has forked but not yet exec'd may still have a copy of it.
+        eventually("the orphan is swept", || {
+            scene.again().gc().unwrap() == ["orphan"]
+        });
+        assert!(paths.iter().all(|path| !path.exists()));
+        assert!(directories(&kept).iter().all(|path| path.is_dir()));
+    });
+}
+
+needs!(root => a_stale_cgroup_of_the_same_name_is_replaced);
+fn a_stale_cgroup_of_the_same_name_is_replaced() {
+    on_every_layout("stale", |scene| {
+        let orphan = scene
+            .parent
+            .create("one", Resources::new().pids(9))
+            .unwrap();
+        let running = shell(&orphan, "sleep 100");
+        drop(orphan.keep());
+        eventually("the lock is free", || {
+            match scene.parent.create("one", &Resources::new()) {
+                Ok(fresh) => fresh.processes().unwrap().is_empty(),
+                Err(error) => error.kind() != ErrorKind::AlreadyExists,
+            }
+        });
+        drop(running);
+    });
+}
+
+needs!(root => ownership_is_handed_over);
+fn ownership_is_handed_over() {
+    on_every_layout("adopt", |scene| {
+        let cgroup = scene.parent.create("one", &Resources::new()).unwrap();
+        let paths = directories(&cgroup);
+        let lock = cgroup.keep().unwrap();
+        let foreign = std::fs::File::open("/dev/null").unwrap().into();
+        assert_eq!(
+            scene.again().adopt("one", foreign).unwrap_err().kind(),
+            ErrorKind::NotFound
+        );
+        let adopted = scene.again().adopt("one", lock).unwrap();
+        assert!(paths.iter().all(|path| path.is_dir()));
+        drop(adopted);
+        assert!(paths.iter().all(|path| !path.exists()));
+    });
+}
+
+needs!(root => a_persistent_cgroup_outlives_gc);
+fn a_persistent_cgroup_outlives_gc() {
+    on_every_layout("persist", |scene| {
+        scene
+            .parent
+            .create("one", &Resources::new())
+            .unwrap()
+            .persist()
+            .unwrap();
+        assert_eq!(scene.parent.gc().unwrap(), Vec::<String>::new());
+        assert_eq!(scene.parent.names().unwrap(), ["one"]);
+        let taken = scene.parent.create("one", &Resources::new()).unwrap_err();
+        assert_eq!(taken.kind(), ErrorKind::AlreadyExists);
+        scene.parent.find("one").unwrap().remove().unwrap();
+        assert_eq!(
+            scene.parent.find("one").unwrap_err().kind(),
+            ErrorKind::NotFound
+        );
+    });
+}
+
+needs!(root => child_cgroups_made_inside_go_too);
+fn child_cgroups_made_inside_go_too() {
+    on_every_layout("nested", |scene| {
+        let cgroup = scene
+            .parent
+            .create("one", Resources::new().account(Controller::Pids))
+            .unwrap();
+        for path in directories(&cgroup) {
+            std::fs::create_dir_all(path.join("a/b/c")).unwrap();
+            std::fs::create_dir(path.join("d")).unwrap();
+        }
+        let deep = directories(&cgroup)
+            .last()
+            .unwrap()
+            .join("a/b/c/cgroup.procs");
+        let running = shell(&cgroup, "sleep 100");
+        std::fs::write(deep, running.child.id().to_string()).unwrap();
+        let paths = directories(&cgroup);
+        cgroup.remove().unwrap();
+        assert!(paths.iter().all(|path| !path.exists()));
+    });
+}
+
+needs!(root => a_failed_creation_leaves_nothing);
+fn a_failed_creation_leaves_nothing() {
+    on_every_layout("failed", |scene| {
+        let wrong = scene
+            .parent
+            .create("one", Resources::new().memory(1 << 20).cpuset_cpus("60000"));
+        assert!(wrong.is_err());
+        assert_eq!(scene.parent.names().unwrap(), Vec::<String>::new());
+        scene.parent.create("one", &Resources::new()).unwrap();
+    });
+}
+
+needs!(root => a_child_enters_by_the_entry);
+fn a_child_enters_by_the_entry() {
+    on_every_layout("entry", |scene| {
+        let cgroup = scene
+            .parent
+            .create("one", Resources::new().pids(9).memory(8 << 20))
+            .unwrap();
+        let entry = cgroup.entry().unwrap();
+        assert_eq!(entry.directory.is_some(), cgroup.fd().is_some());
+        // Dash has descriptors up to 9; the test gives it these by /proc.
+        let pid = std::process::id();
+        let tasks = entry
+            .tasks
+            .iter()
+            .map(|fd| format!("/proc/{pid}/fd/{}", fd.as_raw_fd()));
+        let writes: String = tasks.map(|path| format!("echo 0 >{path}; ")).collect();
+        let v2 = entry
+            .directory
+            .as_ref()
+            .map(|fd| format!("echo 0 >/proc/{pid}/fd/{}/cgroup.procs;", fd.as_raw_fd()));
+        let script = format!(
+            "{writes}{} cat /proc/self/cgroup; echo",
+            v2.unwrap_or_default()
+        );
+        let output = std::process::Command::new("sh")
+            .args(["-c", &script])
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let inside = text
+            .lines()
+            .filter(|line| line.ends_with(&format!("{}/one", scene.name)))
+            .count();
+        assert_eq!(inside, cgroup.paths().count(), "{text}");
+        eventually("the shell has left", || {
+            cgroup.processes().unwrap().is_empty()
+        });
+    });
+}
+
+needs!(root => the_calling_process_enters_by_itself);
+fn the_calling_process_enters_by_itself() {
+    // In a child, since the test must not move itself: this binary runs this test again with the variable set.
+    const NAME: &str = "AMPOULE_TEST_ADD_SELF";
+    if let Ok(parent) = std::env::var(NAME) {
+        let scene = ampoule_cgroups::Options::new(parent)
+            .locks(std::env::temp_dir().join("ampoule-test-locks"))
+            .open()
+            .unwrap();
+        scene.find("one").unwrap().add_self().unwrap();
+        return;
+    }
+    let scene = Scene::new("self", Layout::discover().unwrap());
+    let cgroup = scene
+        .parent
+        .create("one", Resources::new().account(Controller::Memory))
+        .unwrap();
+    let status = std::process::Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "kernel::lifecycle::the_calling_process_enters_by_itself",
+        ])
+        .env(NAME, &scene.name)
+        .stdout(std::process::Stdio::null())
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let peak = cgroup.stats().unwrap().memory.unwrap().peak;
+    assert!(
+        peak.is_none_or(|bytes| bytes > 0),
+        "nothing was ever inside"
+    );
+    cgroup.kill(SECONDS).unwrap();
+}
+
+fn directories(cgroup: &Cgroup) -> Vec<PathBuf> {
+    cgroup.paths().map(|(_, path)| path.to_owned()).collect()
+}
