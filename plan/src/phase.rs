@@ -8,6 +8,8 @@ use std::fmt;
 /// it stands where it does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Phase {
+    /// The child is born in its namespaces. No part contributes here: it is the launcher's own.
+    Birth,
     /// Namespaces that exist already are joined: first, because everything later is done *in* them.
     Join,
     /// Identity maps and ids: before any file is made, so that its owner is right.
@@ -34,7 +36,8 @@ pub enum Phase {
 
 impl Phase {
     /// Every phase, in order.
-    pub const ALL: [Phase; 11] = [
+    pub const ALL: [Phase; 12] = [
+        Phase::Birth,
         Phase::Join,
         Phase::Identity,
         Phase::Limits,
@@ -53,6 +56,7 @@ impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // `pad` keeps a width that the caller asks for.
         f.pad(match self {
+            Phase::Birth => "birth",
             Phase::Join => "join",
             Phase::Identity => "identity",
             Phase::Limits => "limits",

@@ -40,6 +40,19 @@ pub struct Step {
     pub why: Cow<'static, str>,
 }
 
+impl Step {
+    fn calls(&self) -> impl Iterator<Item = &Call> {
+        let child = match &self.action {
+            Action::Child(child) => Some(child),
+            Action::Host(_) => None,
+        };
+        child
+            .into_iter()
+            .flat_map(|child| [Some(&child.call), child.or_else.as_ref()])
+            .flatten()
+    }
+}
+
 /// Who does a step.
 #[derive(Debug)]
 pub enum Action {
@@ -66,7 +79,10 @@ pub trait Peer {
     fn pid(&self) -> i32;
 
     /// A file descriptor that stands for it.
-    fn pidfd(&self) -> BorrowedFd<'_>;
+    ///
+    /// # Errors
+    /// `EMFILE` and its like.
+    fn pidfd(&self) -> io::Result<BorrowedFd<'_>>;
 
     /// A copy of a file descriptor that a call of the child has returned.
     ///
@@ -149,6 +165,11 @@ impl Plan {
     /// The steps, in order.
     pub fn steps(&self) -> &[Step] {
         &self.steps
+    }
+
+    /// Every call that the child may make, alternatives included.
+    pub fn calls(&self) -> impl Iterator<Item = &Call> {
+        self.steps.iter().flat_map(Step::calls)
     }
 
     /// The file descriptors that the child inherits, by their place; none where a call of the child fills the place.

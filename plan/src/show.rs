@@ -1,6 +1,7 @@
 //! How a plan is printed.
 
 use crate::call::Call;
+use crate::phase::Phase;
 use crate::plan::{Action, ChildStep, Plan, Step};
 use crate::syscall::{Arg, Fd, Micro, Operation, Slot, Syscall};
 use std::ffi::{CStr, CString};
@@ -39,7 +40,8 @@ impl Plan {
         writeln!(
             f,
             "{:>4}  {:<8}  clone3({{flags={kinds}{cgroup}}})",
-            1, "birth"
+            1,
+            Phase::Birth
         )?;
         why(f, "", "the child is born in namespaces of its own")
     }

@@ -1,0 +1,21 @@
+//! Starts a process in Linux namespaces of its own, from any thread of any program.
+//!
+//! [`launch`] plays an [`ampoule_plan::Plan`]: a spawner thread gives birth to a child that makes the plan's system calls
+//! one by one, while the calling thread does the host's steps at the gates.
+
+mod child;
+mod dumpable;
+mod error;
+mod launch;
+mod lower;
+mod passing;
+mod process;
+pub mod signal;
+mod spawner;
+mod tiny_root;
+mod wait;
+
+pub use error::{Error, ErrorKind};
+pub use launch::launch;
+pub use process::Process;
+pub use wait::{Ended, Status, Usage};

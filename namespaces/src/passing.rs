@@ -1,0 +1,112 @@
+//! File descriptors handed from one file table to another.
+
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
+    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg,
+    sendmsg, socketpair,
+};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+/// Most file descriptors in one message: the kernel's `SCM_MAX_FD`.
+const MOST: usize = 253;
+
+/// What was received: a word, and the file descriptors with it or the reason why they could not be taken.
+pub(crate) struct Message {
+    pub(crate) word: u64,
+    pub(crate) fds: io::Result<Vec<OwnedFd>>,
+}
+
+/// Two ends that keep message boundaries.
+pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )?)
+}
+
+/// Sends a word and file descriptors, in as many messages as that takes.
+pub(crate) fn send(socket: BorrowedFd<'_>, word: u64, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut rest = fds;
+    loop {
+        let (now, later) = rest.split_at(rest.len().min(MOST));
+        rest = later;
+        send_one(socket, [word, rest.len() as u64], now)?;
+        if rest.is_empty() {
+            return Ok(());
+        }
+    }
+}
+
+/// Receives a word and file descriptors.
+///
+/// # Errors
+/// `UnexpectedEof` when the other end is closed.
+pub(crate) fn receive(socket: BorrowedFd<'_>) -> io::Result<Message> {
+    let mut fds = Vec::new();
+    let mut truncated = false;
+    loop {
+        let ([word, later], complete) = receive_one(socket, &mut fds)?;
+        truncated |= !complete;
+        if later == 0 {
+            let fds = if truncated {
+                Err(Errno::MFILE.into())
+            } else {
+                Ok(fds)
+            };
+            return Ok(Message { word, fds });
+        }
+    }
+}
+
+fn send_one(socket: BorrowedFd<'_>, words: [u64; 2], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !fds.is_empty() {
+        control.push(SendAncillaryMessage::ScmRights(fds));
+    }
+    let bytes = [words[0].to_ne_bytes(), words[1].to_ne_bytes()].concat();
+    sendmsg(
+        socket,
+        &[IoSlice::new(&bytes)],
+        &mut control,
+        SendFlags::NOSIGNAL,
+    )?;
+    Ok(())
+}
+
+/// Returns the words, and whether every file descriptor found a place in this process's table.
+fn receive_one(socket: BorrowedFd<'_>, fds: &mut Vec<OwnedFd>) -> io::Result<([u64; 2], bool)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut bytes = [0; 16];
+    let received = loop {
+        match recvmsg(
+            socket,
+            &mut [IoSliceMut::new(&mut bytes)],
+            &mut control,
+            RecvFlags::CMSG_CLOEXEC,
+        ) {
+            Err(Errno::INTR) => {}
+            received => break received?,
+        }
+    };
+    if received.bytes != bytes.len() {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(more) = message {
+            fds.extend(more);
+        }
+    }
+    let (word, later) = bytes.split_at(8);
+    let number = |half: &[u8]| half.try_into().map_or(0, u64::from_ne_bytes);
+    Ok((
+        [number(word), number(later)],
+        !received.flags.contains(ReturnFlags::CTRUNC),
+    ))
+}

@@ -1,0 +1,7 @@
+//! What this crate does, done to a real kernel.
+
+mod start;
+
+fn main() -> std::process::ExitCode {
+    needs::run()
+}
