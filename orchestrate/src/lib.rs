@@ -5,7 +5,10 @@ mod error;
 pub mod field;
 pub mod network;
 pub mod object;
+pub mod quantity;
 pub mod runtime;
+pub mod schedule;
+pub mod selector;
 pub mod store;
 
 pub use error::{Error, ErrorKind, Result};
