@@ -137,4 +137,10 @@ impl Error {
             why: why.to_owned(),
         }
     }
+    pub(crate) fn io(action: impl std::fmt::Display, source: std::io::Error) -> Error {
+        Error::Io {
+            action: action.to_string(),
+            source,
+        }
+    }
 }

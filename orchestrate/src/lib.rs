@@ -1,8 +1,10 @@
 //! Kubernetes' objects, controllers and scheduler as a library that runs in one process, or in a simulation.
 
+pub mod admit;
 pub mod clock;
 mod error;
 pub mod field;
+pub mod manifest;
 pub mod network;
 pub mod object;
 pub mod quantity;

@@ -3,6 +3,7 @@
 use super::history::History;
 use super::rules::{self, Outcome, Stamp};
 use super::{Change, List, Revision, Scope, Write};
+use crate::admit::{admit, check_update};
 use crate::error::{Error, Result};
 use crate::object::{Key, Kind, Object};
 use jiff::Timestamp;
@@ -77,8 +78,10 @@ impl State {
                 let object = self.create(object, stamp)?;
                 (object.key(), false, Outcome::Put(object))
             }
-            Write::Update(object) => {
+            Write::Update(mut object) => {
                 let old = self.read(&object.key())?;
+                admit(&mut object)?;
+                check_update(&old, &object)?;
                 let outcome = rules::update(&old, object, stamp)?;
                 (old.key(), true, outcome)
             }
@@ -114,6 +117,7 @@ impl State {
         if let (None, Some(prefix)) = (meta.name.as_ref(), meta.generate_name.as_ref()) {
             meta.name = Some(format!("{prefix}{}", suffix(self.seed, stamp.revision)));
         }
+        admit(&mut object)?;
         let key = object.key();
         if self.find(&key).is_some() {
             return Err(Error::AlreadyExists(key));
