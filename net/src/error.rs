@@ -20,6 +20,16 @@ pub struct Error {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
+    /// What was asked for contradicts itself or cannot be.
+    Invalid,
+    /// It belongs to somebody else: an address, a port, a name, an interface.
+    Taken,
+    /// There are no more of them: every address of a subnet is taken.
+    Exhausted,
+    /// Something that must be there is not: an interface, a program.
+    Missing,
+    /// The kernel has no such driver.
+    Unsupported,
     /// The caller lacks a privilege.
     Denied,
     /// The kernel or the machine refused for a reason of its own; see the error's source.
@@ -27,16 +37,26 @@ pub enum ErrorKind {
 }
 
 impl Error {
+    #[cfg(feature = "drivers")]
+    pub(crate) fn new(kind: ErrorKind, what: impl Into<String>) -> Error {
+        Error {
+            kind,
+            what: what.into(),
+            hint: None,
+            source: None,
+        }
+    }
+
     /// A system call that failed while `what` was being done.
     pub(crate) fn kernel(what: impl Into<String>, source: impl Into<io::Error>) -> Error {
         let source = source.into();
-        let denied = source.kind() == io::ErrorKind::PermissionDenied;
+        let kind = match source.raw_os_error() {
+            Some(EPERM | EACCES) => ErrorKind::Denied,
+            Some(EOPNOTSUPP) => ErrorKind::Unsupported,
+            _ => ErrorKind::Kernel,
+        };
         Error {
-            kind: if denied {
-                ErrorKind::Denied
-            } else {
-                ErrorKind::Kernel
-            },
+            kind,
             what: what.into(),
             hint: None,
             source: Some(source),
@@ -46,6 +66,12 @@ impl Error {
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Error {
         self.hint = Some(hint.into());
         self
+    }
+
+    #[cfg(feature = "drivers")]
+    /// The kernel's error number, if it was the kernel that refused.
+    pub(crate) fn errno(&self) -> Option<i32> {
+        self.source.as_ref().and_then(io::Error::raw_os_error)
     }
 
     /// The class of this failure.
@@ -64,3 +90,8 @@ fn remedy(hint: &Option<String>) -> String {
     hint.as_ref()
         .map_or(String::new(), |hint| format!(" ({hint})"))
 }
+
+/// From `asm-generic/errno.h`.
+const EPERM: i32 = 1;
+const EACCES: i32 = 13;
+const EOPNOTSUPP: i32 = 95;

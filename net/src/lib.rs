@@ -25,10 +25,28 @@
 //! good. So everything here that enters a namespace does so on a short-lived thread of its own and hands back what it
 //! opened there: no thread of the caller ever changes its namespace, neither a tokio worker nor `main`.
 
+#[cfg(feature = "drivers")]
+mod address;
+#[cfg(feature = "drivers")]
+mod bridge;
+#[cfg(feature = "drivers")]
+mod driver;
 mod error;
+#[cfg(feature = "drivers")]
+mod ipam;
 mod namespace;
 mod netlink;
+#[cfg(feature = "drivers")]
+mod place;
 mod pool;
+
+#[cfg(feature = "drivers")]
+pub use {
+    address::Mac,
+    bridge::{Bridge, Network},
+    driver::{Attachment, Driver, Endpoint, Ready},
+    ipam::{AddressPool, Lease, Subnet},
+};
 
 pub use error::{Error, ErrorKind, Result};
 pub use namespace::Namespace;

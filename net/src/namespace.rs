@@ -7,6 +7,9 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::Mutex;
+#[cfg(feature = "drivers")]
+use std::sync::PoisonError;
 use std::thread;
 
 /// The namespace of the calling thread ([proc_pid_ns(5)](https://man7.org/linux/man-pages/man5/proc_pid_ns.5.html)).
@@ -20,6 +23,8 @@ const OWN: &str = "/proc/thread-self/ns/net";
 #[doc(alias = "CLONE_NEWNET")]
 pub struct Namespace {
     fd: OwnedFd,
+    /// A netlink socket of this namespace, kept since to open one takes a thread.
+    route: Mutex<Option<Socket>>,
 }
 
 impl Namespace {
@@ -47,8 +52,10 @@ impl Namespace {
         on_thread(|| {
             unshare(CloneFlags::CLONE_NEWNET)
                 .map_err(|errno| refused("make a network namespace", errno))?;
-            let namespace = Namespace::current()?;
-            loopback_up()?;
+            let mut socket = Socket::route()?;
+            loopback_up(&mut socket)?;
+            let mut namespace = Namespace::current()?;
+            namespace.route = Mutex::new(Some(socket));
             Ok(namespace)
         })?
     }
@@ -71,7 +78,7 @@ impl Namespace {
         let path = path.as_ref();
         let file = File::open(path)
             .map_err(|e| Error::kernel(format!("open the network namespace {path:?}"), e))?;
-        Ok(Namespace { fd: file.into() })
+        Ok(OwnedFd::from(file).into())
     }
 
     /// Runs a function inside of this namespace, on a thread of its own, and returns its result.
@@ -89,17 +96,40 @@ impl Namespace {
             Ok(function())
         })?
     }
+
+    /// Writes a setting below `/proc/sys` as it is in this namespace.
+    #[cfg(feature = "drivers")]
+    pub(crate) fn set(&self, name: &str, value: &str) -> Result<()> {
+        let path = Path::new("/proc/sys").join(name);
+        let written = self.run(|| std::fs::write(&path, value))?;
+        written
+            .map_err(|e| Error::kernel(format!("set {name} to {value} in a network namespace"), e))
+    }
+
+    /// Uses this namespace's netlink socket.
+    #[cfg(feature = "drivers")]
+    pub(crate) fn route<T>(&self, function: impl FnOnce(&mut Socket) -> Result<T>) -> Result<T> {
+        // A panic cannot leave a socket half way: answers are told apart by their numbers.
+        let mut socket = self.route.lock().unwrap_or_else(PoisonError::into_inner);
+        if socket.is_none() {
+            *socket = Some(self.run(Socket::route)??);
+        }
+        match socket.as_mut() {
+            Some(socket) => function(socket),
+            None => unreachable!("it has just been opened"),
+        }
+    }
 }
 
 /// Switches the calling thread's loopback interface on; it is always interface 1.
-fn loopback_up() -> Result<()> {
+fn loopback_up(socket: &mut Socket) -> Result<()> {
     const LOOPBACK: u32 = 1;
     let mut link = [0; 16];
     link[4..8].copy_from_slice(&LOOPBACK.to_ne_bytes());
     link[8..12].copy_from_slice(&IFF_UP.to_ne_bytes());
     link[12..16].copy_from_slice(&IFF_UP.to_ne_bytes());
     let up = Request::new("switch lo on", RTM_NEWLINK).body(link);
-    Socket::route()?.run(&[up])
+    socket.run(&[up])
 }
 
 /// From `linux/rtnetlink.h` and `linux/if.h`; the message is a `struct ifinfomsg`.
@@ -138,7 +168,10 @@ impl AsFd for Namespace {
 
 impl From<OwnedFd> for Namespace {
     fn from(fd: OwnedFd) -> Namespace {
-        Namespace { fd }
+        Namespace {
+            fd,
+            route: Mutex::new(None),
+        }
     }
 }
 

@@ -29,6 +29,18 @@ impl Request {
         self
     }
 
+    #[cfg(feature = "drivers")]
+    pub(crate) fn flags(mut self, flags: u16) -> Request {
+        self.flags |= flags;
+        self
+    }
+
+    /// What it is for.
+    #[cfg(feature = "drivers")]
+    pub(crate) fn what(&self) -> &str {
+        &self.what
+    }
+
     fn write(&self, sequence: u32, extra_flags: u16, out: &mut Vec<u8>) {
         let length = (HEADER + self.body.len()) as u32;
         out.extend_from_slice(&length.to_ne_bytes());
@@ -64,14 +76,19 @@ impl Socket {
         Ok(Socket { raw, sequence: 0 })
     }
 
-    /// Sends all requests at once; the error is that of the first one which the kernel refused.
+    /// Sends all requests, up to 64 at once; the error is that of the first one which the kernel refused.
     ///
     /// The kernel works through them in order and does *not* stop at a failure: later requests must be such that they
     /// cannot do harm when an earlier one failed.
     pub(crate) fn run(&mut self, requests: &[Request]) -> Result<()> {
-        let Some(last) = requests.len().checked_sub(1) else {
-            return Ok(());
-        };
+        // The kernel drops an answer for which the socket's buffer has no room, and every request may fail.
+        requests
+            .chunks(64)
+            .try_fold((), |(), batch| self.run_batch(batch))
+    }
+
+    fn run_batch(&mut self, requests: &[Request]) -> Result<()> {
+        let last = requests.len() - 1;
         let first = self.sequence;
         let mut out = Vec::with_capacity(256 * requests.len());
         for (index, request) in requests.iter().enumerate() {
@@ -84,7 +101,7 @@ impl Socket {
 
         let mut failure = None;
         loop {
-            for reply in Replies(&self.receive(&requests[0].what)?) {
+            for reply in Replies(&self.receive(&requests[last].what)?) {
                 let index = reply.sequence.wrapping_sub(first) as usize;
                 // What belongs to an earlier, abandoned exchange is not ours.
                 if reply.kind != NLMSG_ERROR || index > last {
@@ -100,16 +117,41 @@ impl Socket {
         }
     }
 
+    /// Sends one request that is answered by one message, and returns that message's body.
+    #[cfg(feature = "drivers")]
+    pub(crate) fn get(&mut self, request: &Request) -> Result<Vec<u8>> {
+        let sequence = self.sequence;
+        self.sequence = sequence.wrapping_add(1);
+        let mut out = Vec::with_capacity(128);
+        request.write(sequence, 0, &mut out);
+        self.send(&out, &request.what)?;
+        loop {
+            for reply in Replies(&self.receive(&request.what)?) {
+                if reply.sequence != sequence {
+                    continue;
+                }
+                if reply.kind != NLMSG_ERROR {
+                    return Ok(reply.body.to_vec());
+                }
+                if let Some(error) = reply.error(&request.what) {
+                    return Err(error);
+                }
+            }
+        }
+    }
+
     fn send(&self, bytes: &[u8], what: &str) -> Result<()> {
         let sent = self.raw.send(bytes, 0);
         sent.map(drop).map_err(|e| Error::kernel(what, e))
     }
 
     /// One datagram, which may hold several replies.
+    ///
+    /// The kernel has answered before the send returns, so there is never a need to wait, and a lost answer is an error.
     fn receive(&self, what: &str) -> Result<Vec<u8>> {
         let mut buffer = Vec::with_capacity(RECEIVE_BUFFER);
         loop {
-            match self.raw.recv(&mut buffer, 0) {
+            match self.raw.recv(&mut buffer, MSG_DONTWAIT) {
                 Ok(_) => return Ok(buffer),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(Error::kernel(format!("{what}: read the answer"), e)),
@@ -207,5 +249,7 @@ const NLM_F_ACK: u16 = 0x4;
 const NLM_F_CAPPED: u16 = 0x100;
 const NLM_F_ACK_TLVS: u16 = 0x200;
 const NLMSGERR_ATTR_MSG: u16 = 1;
+/// From `linux/socket.h`.
+const MSG_DONTWAIT: i32 = 0x40;
 /// What an answer that breaks the protocol is reported as.
 const EPROTO: i32 = 71;

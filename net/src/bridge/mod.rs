@@ -1,0 +1,126 @@
+//! A network of its own: a bridge, to which namespaces are attached by veth pairs.
+//!
+//! The bridge lives in a namespace of the network's own, not in that of the machine. So it goes when its last owner dies;
+//! its interfaces, neighbours and rules burden nobody else's tables; and it may have as many ports as it likes.
+
+mod network;
+mod switch;
+
+pub use network::Network;
+pub(crate) use switch::Seat;
+
+use crate::driver::check_interface_name;
+use crate::ipam::Subnet;
+use crate::{Error, ErrorKind, Result};
+use std::path::PathBuf;
+
+/// A bridge network, as it is asked for.
+///
+/// # Examples
+///
+/// ```no_run
+/// use ampoule_net::{Bridge, Driver, Endpoint, Namespace, Subnet};
+///
+/// let network = Bridge::new("blue").subnet(Subnet::new("10.5.0.0/24".parse()?)).create()?;
+/// let namespace = Namespace::create()?;
+/// let ready = network.plan(&Endpoint::new("web-1"))?;
+/// print!("{ready}");
+/// let attachment = ready.attach(&namespace)?;
+/// println!("{:?}", attachment.addresses());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Bridge {
+    pub(crate) name: String,
+    pub(crate) subnets: Vec<Subnet>,
+    pub(crate) mtu: u32,
+    pub(crate) isolated: bool,
+    pub(crate) hairpin: bool,
+    pub(crate) directory: PathBuf,
+}
+
+impl Bridge {
+    /// A bridge network without a subnet, with an MTU of 1500 bytes.
+    pub fn new(name: impl Into<String>) -> Bridge {
+        Bridge {
+            name: name.into(),
+            subnets: Vec::new(),
+            mtu: 1500,
+            isolated: false,
+            hairpin: false,
+            directory: PathBuf::from("/run/ampoule/net"),
+        }
+    }
+
+    /// Adds a subnet; each attachment gets an address in every one. At most one of IPv4 and one of IPv6.
+    pub fn subnet(&mut self, subnet: Subnet) -> &mut Bridge {
+        self.subnets.push(subnet);
+        self
+    }
+
+    /// The largest packet in bytes, at least 68, with IPv6 1280
+    /// ([RFC 791](https://www.rfc-editor.org/rfc/rfc791), [RFC 8200](https://www.rfc-editor.org/rfc/rfc8200#section-5)).
+    pub fn mtu(&mut self, bytes: u32) -> &mut Bridge {
+        self.mtu = bytes;
+        self
+    }
+
+    /// Attached namespaces reach the gateway and what lies behind it, but not one another.
+    pub fn isolated(&mut self, isolated: bool) -> &mut Bridge {
+        self.isolated = isolated;
+        self
+    }
+
+    /// The bridge may send a frame back by the port that it came from.
+    pub fn hairpin(&mut self, hairpin: bool) -> &mut Bridge {
+        self.hairpin = hairpin;
+        self
+    }
+
+    /// Where the leases of addresses are kept, `/run/ampoule/net` unless said otherwise. Processes that share a
+    /// network share this directory.
+    pub fn directory(&mut self, directory: impl Into<PathBuf>) -> &mut Bridge {
+        self.directory = directory.into();
+        self
+    }
+
+    /// Makes the network.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] with everything that is wrong; `EPERM` without `CAP_SYS_ADMIN` and `CAP_NET_ADMIN`.
+    pub fn create(&self) -> Result<Network> {
+        self.check()?;
+        Network::create(self)
+    }
+
+    fn check(&self) -> Result<()> {
+        let mut problems: Vec<String> = self.subnets.iter().flat_map(Subnet::problems).collect();
+        if let Err(error) = check_interface_name(&self.name) {
+            problems.push(error.to_string());
+        }
+        let v6 = self
+            .subnets
+            .iter()
+            .filter(|subnet| subnet.network().is_ipv6())
+            .count();
+        let v4 = self.subnets.len() - v6;
+        if v4 > 1 || v6 > 1 {
+            problems.push("more than one subnet of a family".into());
+        }
+        let least = if v6 > 0 { 1280 } else { 68 };
+        if !(least..=65_535).contains(&self.mtu) {
+            problems.push(format!(
+                "the mtu {} is not between {least} and 65535",
+                self.mtu
+            ));
+        }
+        match problems.is_empty() {
+            true => Ok(()),
+            false => {
+                let what = format!("the network {:?}: {}", self.name, problems.join("; "));
+                Err(Error::new(ErrorKind::Invalid, what))
+            }
+        }
+    }
+}

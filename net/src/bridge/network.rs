@@ -1,0 +1,138 @@
+//! A bridge network that is there.
+
+use super::Bridge;
+use super::switch::Switch;
+use crate::driver::{Birth, Driver, Endpoint, Inside, Ready};
+use crate::ipam::{AddressPool, Lease};
+use crate::netlink::Request;
+use crate::netlink::route::{self, Device};
+use crate::place::Held;
+use crate::{Error, ErrorKind, Mac, Result};
+use ipnetwork::IpNetwork;
+use std::net::IpAddr;
+
+/// A bridge network; it lives as long as this value or anything attached to it.
+#[derive(Debug)]
+pub struct Network {
+    config: Bridge,
+    pools: Vec<AddressPool>,
+    switch: Switch,
+}
+
+impl Network {
+    pub(super) fn create(config: &Bridge) -> Result<Network> {
+        let directory = config.directory.join(&config.name);
+        let pools: Result<Vec<AddressPool>> = config
+            .subnets
+            .iter()
+            .map(|subnet| AddressPool::open(subnet.clone(), &directory))
+            .collect();
+        let pools = pools?;
+        let switch = Switch::create(config)?;
+        Ok(Network {
+            config: config.clone(),
+            pools,
+            switch,
+        })
+    }
+
+    /// The network's name.
+    pub fn name(&self) -> &str {
+        &self.config.name
+    }
+
+    /// One lease in every subnet: the address that the endpoint asks for there, or a free one.
+    fn lease(&self, endpoint: &Endpoint) -> Result<Vec<Lease>> {
+        let foreign = |address: &&IpAddr| {
+            !self
+                .pools
+                .iter()
+                .any(|pool| pool.subnet().network().contains(**address))
+        };
+        if let Some(address) = endpoint.addresses.iter().find(foreign) {
+            let what = format!(
+                "the address {address} is in no subnet of the network {:?}",
+                self.name()
+            );
+            return Err(Error::new(ErrorKind::Invalid, what));
+        }
+        let lease = |pool: &AddressPool| {
+            let wanted = |address: &&IpAddr| pool.subnet().network().contains(**address);
+            match endpoint.addresses.iter().find(wanted) {
+                Some(address) => pool.lease_static(*address, &endpoint.owner),
+                None => pool.lease(&endpoint.owner),
+            }
+        };
+        self.pools.iter().map(lease).collect()
+    }
+}
+
+impl Driver for Network {
+    fn plan(&self, endpoint: &Endpoint) -> Result<Ready> {
+        endpoint.check()?;
+        let leases = self.lease(endpoint)?;
+        let (Some(first), Some(pool)) = (leases.first(), self.pools.first()) else {
+            let what = format!("the network {:?} has no subnet", self.name());
+            return Err(Error::new(ErrorKind::Invalid, what));
+        };
+        // The first lease names the port too: nobody else can have that name while it is held.
+        let name = format!("p{}", pool.offset(first.address()));
+        let (bridge, seat) = self.switch.seat()?;
+        let mac = endpoint.mac.unwrap_or_else(|| Mac::of(first.address()));
+        let inside = Inside {
+            interface: endpoint.interface.clone(),
+            mac,
+            mtu: self.config.mtu,
+            addresses: leases
+                .iter()
+                .zip(&self.pools)
+                .map(|(lease, pool)| on(lease, pool))
+                .collect(),
+            gateways: match endpoint.default_route {
+                true => self
+                    .pools
+                    .iter()
+                    .map(|pool| pool.subnet().gateway())
+                    .collect(),
+                false => Vec::new(),
+            },
+        };
+        let port = Device::new(&name).mtu(self.config.mtu).port_of(bridge).up();
+        let peer = Device::new(&endpoint.interface)
+            .mtu(self.config.mtu)
+            .mac(mac);
+        Ok(Ready {
+            place: self.switch.place().clone(),
+            settings: self.port_settings(&name),
+            birth: Birth::Pair { name, port, peer },
+            inside,
+            held: Held {
+                _leases: leases,
+                _seat: seat,
+            },
+        })
+    }
+}
+
+impl Network {
+    fn port_settings(&self, name: &str) -> Vec<Request> {
+        let (isolated, hairpin) = (self.config.isolated, self.config.hairpin);
+        if !isolated && !hairpin {
+            return Vec::new();
+        }
+        let words = [("isolated", isolated), ("hairpin", hairpin)];
+        let words: Vec<&str> = words
+            .iter()
+            .filter(|(_, on)| *on)
+            .map(|(word, _)| *word)
+            .collect();
+        let what = format!("make the bridge's port {name} {}", words.join(" and "));
+        vec![route::port(what, name, isolated, hairpin)]
+    }
+}
+
+fn on(lease: &Lease, pool: &AddressPool) -> IpNetwork {
+    let network = pool.subnet().network();
+    // Cannot fail: the prefix is that of a network of the same family.
+    IpNetwork::new(lease.address(), network.prefix()).unwrap_or(network)
+}

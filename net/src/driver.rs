@@ -1,0 +1,343 @@
+//! How a namespace gets an interface: a driver plans it, and what it planned can be attached.
+
+use crate::netlink::route::{self, Device};
+use crate::netlink::{Request, Socket};
+use crate::place::{Held, Place, Remains};
+use crate::{Error, ErrorKind, Mac, Namespace, Result};
+use ipnetwork::IpNetwork;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+/// A kind of network that namespaces can be attached to.
+pub trait Driver: fmt::Debug + Send + Sync {
+    /// Decides how a namespace will be attached, and leases its addresses; nothing is made yet.
+    ///
+    /// # Errors
+    ///
+    /// What the endpoint asks for cannot be: an address that is taken or foreign, an interface name that is none.
+    fn plan(&self, endpoint: &Endpoint) -> Result<Ready>;
+}
+
+/// What one namespace wants from one network.
+///
+/// # Examples
+///
+/// ```
+/// use ampoule_net::Endpoint;
+///
+/// let mut endpoint = Endpoint::new("web-1");
+/// endpoint.interface("eth1").address("10.5.0.7".parse()?).mac("02:42:0a:05:00:07".parse()?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    pub(crate) owner: String,
+    pub(crate) interface: String,
+    pub(crate) addresses: Vec<IpAddr>,
+    pub(crate) mac: Option<Mac>,
+    pub(crate) default_route: bool,
+}
+
+impl Endpoint {
+    /// An endpoint with an interface `eth0`, any free address of each subnet, and the default route.
+    ///
+    /// `owner` names who attaches, for people: who wants the same address is told it.
+    pub fn new(owner: impl Into<String>) -> Endpoint {
+        Endpoint {
+            owner: owner.into(),
+            interface: "eth0".into(),
+            addresses: Vec::new(),
+            mac: None,
+            default_route: true,
+        }
+    }
+
+    /// The interface's name inside of the namespace.
+    pub fn interface(&mut self, name: impl Into<String>) -> &mut Endpoint {
+        self.interface = name.into();
+        self
+    }
+
+    /// Asks for this address in the subnet that it belongs to.
+    pub fn address(&mut self, address: IpAddr) -> &mut Endpoint {
+        self.addresses.push(address);
+        self
+    }
+
+    /// The interface's hardware address, instead of one that follows from its IP address.
+    pub fn mac(&mut self, mac: Mac) -> &mut Endpoint {
+        self.mac = Some(mac);
+        self
+    }
+
+    /// Whether the namespace sends by this network what it has no other route for; a namespace in several networks
+    /// has one such network.
+    pub fn default_route(&mut self, default: bool) -> &mut Endpoint {
+        self.default_route = default;
+        self
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        check_interface_name(&self.interface)
+    }
+}
+
+/// Refuses what the kernel would refuse as a name of an interface (`dev_valid_name`), and in clearer words.
+pub(crate) fn check_interface_name(name: &str) -> Result<()> {
+    let bad = |c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control();
+    let why = match name {
+        "" => "is empty",
+        "." | ".." | "lo" => "is reserved",
+        _ if name.len() > 15 => "is longer than 15 bytes",
+        _ if name.contains(bad) => "has a character that is not allowed",
+        // The kernel would take it for a pattern and number the device.
+        _ if name.contains('%') => "has a character that is not allowed",
+        _ => return Ok(()),
+    };
+    Err(Error::new(
+        ErrorKind::Invalid,
+        format!("the interface name {name:?} {why}"),
+    ))
+}
+
+/// An attachment that is decided but not made; its [`Display`](fmt::Display) says what it will do.
+#[derive(Debug)]
+#[must_use = "nothing is attached until `attach` is called"]
+pub struct Ready {
+    pub(crate) place: Arc<Place>,
+    pub(crate) birth: Birth,
+    /// Requests that follow the device's creation where it is made.
+    pub(crate) settings: Vec<Request>,
+    pub(crate) inside: Inside,
+    pub(crate) held: Held,
+}
+
+/// The device to be made, all but the namespace in which it, or its peer, is born.
+#[derive(Debug)]
+pub(crate) enum Birth {
+    /// A pair, whose peer is the namespace's interface.
+    Pair {
+        name: String,
+        port: Device,
+        peer: Device,
+    },
+}
+
+impl Birth {
+    fn request(&self, what: String, namespace: &Namespace) -> Request {
+        match self {
+            Birth::Pair { port, peer, .. } => {
+                let peer = peer.clone().born_in(namespace.as_fd());
+                port.clone().veth(peer).create(what)
+            }
+        }
+    }
+
+    fn remains(&self) -> Remains {
+        match self {
+            Birth::Pair { name, .. } => Remains::port(name),
+        }
+    }
+}
+
+/// What the interface is to be inside of the namespace.
+#[derive(Debug)]
+pub(crate) struct Inside {
+    pub(crate) interface: String,
+    pub(crate) mac: Mac,
+    pub(crate) mtu: u32,
+    pub(crate) addresses: Vec<IpNetwork>,
+    /// Gateways of the default routes.
+    pub(crate) gateways: Vec<IpAddr>,
+}
+
+impl Inside {
+    fn configure(&self, socket: &mut Socket) -> Result<()> {
+        let index = socket.device(&self.interface)?;
+        let mut requests = Vec::with_capacity(self.addresses.len() + self.gateways.len() + 1);
+        // Addresses first: while the device is down, nobody has to be told of them.
+        for address in &self.addresses {
+            requests.push(route::address(
+                self.explain_address(address),
+                index,
+                *address,
+            ));
+        }
+        let ipv6 = self.addresses.iter().any(IpNetwork::is_ipv6);
+        requests.push(route::up(self.explain_up(), index, ipv6));
+        for gateway in &self.gateways {
+            requests.push(route::route(
+                self.explain_route(gateway),
+                index,
+                everywhere(*gateway),
+                *gateway,
+            ));
+        }
+        socket.run(&requests)
+    }
+
+    fn explain_address(&self, address: &IpNetwork) -> String {
+        format!("give {} the address {address}", self.interface)
+    }
+
+    fn explain_up(&self) -> String {
+        format!("switch {} on", self.interface)
+    }
+
+    fn explain_route(&self, gateway: &IpAddr) -> String {
+        format!("send everything else by {gateway} on {}", self.interface)
+    }
+}
+
+fn everywhere(gateway: IpAddr) -> IpNetwork {
+    match gateway {
+        IpAddr::V4(_) => IpNetwork::from(IpAddr::from(Ipv4Addr::UNSPECIFIED)),
+        IpAddr::V6(_) => IpNetwork::from(IpAddr::from(Ipv6Addr::UNSPECIFIED)),
+    }
+}
+
+impl Ready {
+    /// The addresses that the interface will have, each with its subnet's prefix.
+    pub fn addresses(&self) -> &[IpNetwork] {
+        &self.inside.addresses
+    }
+
+    /// Makes the interface in the namespace: two sends to the kernel, and it is there, addressed, up and routed.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the kernel refuses; then nothing is left of the attempt, and the addresses are free again.
+    pub fn attach(self, namespace: &Namespace) -> Result<Attachment> {
+        let mut requests = vec![self.birth.request(self.explain_birth(), namespace)];
+        requests.extend(self.settings);
+        let remains = self.birth.remains();
+        self.place.make(&requests, &remains)?;
+        let attachment = Attachment {
+            addresses: self.inside.addresses.clone(),
+            interface: self.inside.interface.clone(),
+            mac: self.inside.mac,
+            place: self.place,
+            held: Some((remains, self.held)),
+        };
+        // From here on a failure drops the attachment, which takes the device back.
+        namespace.route(|socket| self.inside.configure(socket))?;
+        Ok(attachment)
+    }
+
+    fn explain_birth(&self) -> String {
+        let Inside {
+            interface,
+            mac,
+            mtu,
+            ..
+        } = &self.inside;
+        match &self.birth {
+            Birth::Pair { name, .. } => {
+                let place = self.place.name();
+                format!(
+                    "make a veth pair: {name} in {place}, {interface} in the namespace ({mac}, mtu {mtu})"
+                )
+            }
+        }
+    }
+}
+
+impl fmt::Display for Ready {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.explain_birth())?;
+        for setting in &self.settings {
+            writeln!(f, "{}", setting.what())?;
+        }
+        for address in &self.inside.addresses {
+            writeln!(f, "{}", self.inside.explain_address(address))?;
+        }
+        writeln!(f, "{}", self.inside.explain_up())?;
+        for gateway in &self.inside.gateways {
+            writeln!(f, "{}", self.inside.explain_route(gateway))?;
+        }
+        Ok(())
+    }
+}
+
+/// An interface of a namespace in a network, with its leased addresses.
+///
+/// When it is dropped, the interface is deleted and the addresses become free, both off the caller's path: deleting a
+/// device takes the kernel 10-25 ms. When its owner dies instead, the kernel deletes the interface together with the
+/// namespace, and the leases end with the process.
+#[derive(Debug)]
+pub struct Attachment {
+    place: Arc<Place>,
+    interface: String,
+    mac: Mac,
+    addresses: Vec<IpNetwork>,
+    held: Option<(Remains, Held)>,
+}
+
+impl Attachment {
+    /// The interface's name inside of the namespace.
+    pub fn interface(&self) -> &str {
+        &self.interface
+    }
+
+    /// The interface's hardware address.
+    pub fn mac(&self) -> Mac {
+        self.mac
+    }
+
+    /// The interface's addresses, each with its subnet's prefix.
+    pub fn addresses(&self) -> &[IpNetwork] {
+        &self.addresses
+    }
+
+    /// Deletes the interface and waits until it is gone.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the kernel refuses; an interface that is gone already is none.
+    pub fn detach(mut self) -> Result<()> {
+        match self.held.take() {
+            Some((remains, held)) => self.place.remove_now(&remains, held),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Attachment {
+    fn drop(&mut self) {
+        if let Some((remains, held)) = self.held.take() {
+            self.place.remove_later(remains, held);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interface_names_are_those_of_the_kernel() {
+        for good in ["eth0", "a", "fifteen-bytes-x", "eth0.20", "été"] {
+            check_interface_name(good).unwrap();
+        }
+        for bad in [
+            "",
+            ".",
+            "..",
+            "lo",
+            "sixteen-bytes-xx",
+            "a b",
+            "a/b",
+            "a:b",
+            "a\0b",
+            "eth%d",
+        ] {
+            assert_eq!(
+                check_interface_name(bad).unwrap_err().kind(),
+                ErrorKind::Invalid,
+                "{bad:?}"
+            );
+        }
+    }
+}

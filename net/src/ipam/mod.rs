@@ -1,0 +1,11 @@
+//! Which address belongs to whom.
+//!
+//! An address is a file in the network's directory, and the lease is a lock on that file, held as long as it is open. A
+//! dead owner's address is free at once, whatever it died of, and processes that know nothing of one another never get the
+//! same one. What is left of a dead owner is an unlocked file, which means nothing.
+
+mod lease;
+mod subnet;
+
+pub use lease::Lease;
+pub use subnet::{AddressPool, Subnet};

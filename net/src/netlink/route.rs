@@ -1,0 +1,275 @@
+//! The requests of rtnetlink(7) that a network is made of.
+
+use super::{Request, Socket};
+use crate::{Error, ErrorKind, Mac, Result};
+use ipnetwork::IpNetwork;
+use netlink_packet_core::Emitable;
+use netlink_packet_route::AddressFamily;
+use netlink_packet_route::address::{
+    AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage,
+};
+use netlink_packet_route::link::{
+    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoBridge, InfoBridgePort, InfoData, InfoKind,
+    InfoPortData, InfoPortKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType,
+};
+use std::net::IpAddr;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// A device to be made: what all kinds have in common.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Device {
+    message: LinkMessage,
+}
+
+impl Device {
+    pub(crate) fn new(name: &str) -> Device {
+        let mut device = Device::default();
+        device
+            .message
+            .attributes
+            .push(LinkAttribute::IfName(name.into()));
+        device
+    }
+
+    fn with(mut self, attribute: LinkAttribute) -> Device {
+        self.message.attributes.push(attribute);
+        self
+    }
+
+    /// Switched on as soon as it is there.
+    pub(crate) fn up(mut self) -> Device {
+        self.message.header.flags |= LinkFlags::Up;
+        self.message.header.change_mask |= LinkFlags::Up;
+        self
+    }
+
+    pub(crate) fn mtu(self, mtu: u32) -> Device {
+        self.with(LinkAttribute::Mtu(mtu))
+    }
+
+    pub(crate) fn mac(self, mac: Mac) -> Device {
+        self.with(LinkAttribute::Address(mac.octets().to_vec()))
+    }
+
+    /// A port of this bridge.
+    pub(crate) fn port_of(self, bridge: u32) -> Device {
+        self.with(LinkAttribute::Controller(bridge))
+    }
+
+    /// Born in this namespace instead of that of the socket.
+    pub(crate) fn born_in(self, namespace: BorrowedFd<'_>) -> Device {
+        self.with(LinkAttribute::NetNsFd(namespace.as_raw_fd()))
+    }
+
+    fn of_kind(self, kind: InfoKind, data: Option<InfoData>) -> Device {
+        let mut info = vec![LinkInfo::Kind(kind)];
+        info.extend(data.map(LinkInfo::Data));
+        self.with(LinkAttribute::LinkInfo(info))
+    }
+
+    /// One queue each way. A veth has none to speak of, but the kernel would make as many as there are processors,
+    /// and show each of them in sysfs.
+    fn one_queue(self) -> Device {
+        self.with(LinkAttribute::NumTxQueues(1)).with(LinkAttribute::NumRxQueues(1))
+    }
+
+    /// A pair of Ethernet devices: what enters one comes out of the other.
+    ///
+    /// The peer must not be switched on by this request: `ENOTCONN`, since it has no other end yet.
+    pub(crate) fn veth(self, peer: Device) -> Device {
+        let peer = peer.one_queue();
+        self.one_queue().of_kind(
+            InfoKind::Veth,
+            Some(InfoData::Veth(InfoVeth::Peer(peer.message))),
+        )
+    }
+
+    pub(crate) fn bridge(self) -> Device {
+        let data = vec![InfoBridge::MulticastSnooping(false)];
+        self.of_kind(InfoKind::Bridge, Some(InfoData::Bridge(data)))
+    }
+
+    /// The request that makes it; it fails when there is one of that name.
+    pub(crate) fn create(&self, what: impl Into<String>) -> Request {
+        request(what, RTM_NEWLINK, &self.message).flags(NLM_F_CREATE | NLM_F_EXCL)
+    }
+}
+
+/// Switches a device on; without `link_local`, it does not make itself an IPv6 address.
+pub(crate) fn up(what: impl Into<String>, device: u32, link_local: bool) -> Request {
+    let mut message = LinkMessage::default();
+    message.header.index = device;
+    message.header.flags = LinkFlags::Up;
+    message.header.change_mask = LinkFlags::Up;
+    if !link_local {
+        let none = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
+        let inet6 = AfSpecUnspec::Inet6(vec![none]);
+        message
+            .attributes
+            .push(LinkAttribute::AfSpecUnspec(vec![inet6]));
+    }
+    request(what, RTM_NEWLINK, &message)
+}
+
+/// Makes a device a port of a bridge and switches it on.
+pub(crate) fn join(what: impl Into<String>, device: u32, bridge: u32) -> Request {
+    let mut message = LinkMessage::default();
+    message.header.index = device;
+    message.header.flags = LinkFlags::Up;
+    message.header.change_mask = LinkFlags::Up;
+    message.attributes.push(LinkAttribute::Controller(bridge));
+    request(what, RTM_NEWLINK, &message)
+}
+
+/// Settings of a bridge's port, known by name since it may just have been made.
+pub(crate) fn port(what: impl Into<String>, name: &str, isolated: bool, hairpin: bool) -> Request {
+    let mut message = LinkMessage::default();
+    message.attributes.push(LinkAttribute::IfName(name.into()));
+    let settings = vec![
+        InfoBridgePort::Isolated(isolated),
+        InfoBridgePort::HairpinMode(hairpin),
+    ];
+    message.attributes.push(LinkAttribute::LinkInfo(vec![
+        LinkInfo::PortKind(InfoPortKind::Bridge),
+        LinkInfo::PortData(InfoPortData::BridgePort(settings)),
+    ]));
+    request(what, RTM_NEWLINK, &message)
+}
+
+/// Puts a device into a group, so that the group can be deleted at once.
+pub(crate) fn group(name: &str, group: u32) -> Request {
+    let mut message = LinkMessage::default();
+    message.attributes.push(LinkAttribute::IfName(name.into()));
+    message.attributes.push(LinkAttribute::Group(group));
+    request(format!("put {name} aside"), RTM_NEWLINK, &message)
+}
+
+pub(crate) fn delete(name: &str) -> Request {
+    let mut message = LinkMessage::default();
+    message.attributes.push(LinkAttribute::IfName(name.into()));
+    request(format!("delete {name}"), RTM_DELLINK, &message)
+}
+
+pub(crate) fn delete_group(group: u32) -> Request {
+    let mut message = LinkMessage::default();
+    message.attributes.push(LinkAttribute::Group(group));
+    request("delete the devices put aside", RTM_DELLINK, &message)
+}
+
+/// Gives a device an address; the route to its subnet comes with it.
+pub(crate) fn address(what: impl Into<String>, device: u32, address: IpNetwork) -> Request {
+    let mut message = AddressMessage::default();
+    message.header.family = family(address.ip());
+    message.header.prefix_len = address.prefix();
+    message.header.index = device;
+    match address {
+        IpNetwork::V4(v4) => {
+            message
+                .attributes
+                .push(AddressAttribute::Local(address.ip()));
+            message
+                .attributes
+                .push(AddressAttribute::Broadcast(v4.broadcast()));
+        }
+        // We gave the address out; asking the neighbours whether it is theirs would only make it useless for a second.
+        IpNetwork::V6(_) => {
+            message.header.flags = AddressHeaderFlags::Nodad;
+            message
+                .attributes
+                .push(AddressAttribute::Flags(AddressFlags::Nodad));
+        }
+    }
+    message
+        .attributes
+        .push(AddressAttribute::Address(address.ip()));
+    request(what, RTM_NEWADDR, &message).flags(NLM_F_CREATE | NLM_F_EXCL)
+}
+
+/// Sends what goes to `destination` by a gateway that the device reaches.
+pub(crate) fn route(
+    what: impl Into<String>,
+    device: u32,
+    destination: IpNetwork,
+    gateway: IpAddr,
+) -> Request {
+    let mut message = RouteMessage::default();
+    message.header.address_family = family(gateway);
+    message.header.destination_prefix_length = destination.prefix();
+    message.header.table = RT_TABLE_MAIN;
+    message.header.protocol = RouteProtocol::Static;
+    message.header.scope = RouteScope::Universe;
+    message.header.kind = RouteType::Unicast;
+    if destination.prefix() > 0 {
+        message
+            .attributes
+            .push(RouteAttribute::Destination(route_address(
+                destination.network(),
+            )));
+    }
+    message
+        .attributes
+        .push(RouteAttribute::Gateway(route_address(gateway)));
+    message.attributes.push(RouteAttribute::Oif(device));
+    request(what, RTM_NEWROUTE, &message).flags(NLM_F_CREATE | NLM_F_EXCL)
+}
+
+fn route_address(address: IpAddr) -> RouteAddress {
+    match address {
+        IpAddr::V4(v4) => RouteAddress::Inet(v4),
+        IpAddr::V6(v6) => RouteAddress::Inet6(v6),
+    }
+}
+
+impl Socket {
+    /// The index of a device of this name.
+    pub(crate) fn device(&mut self, name: &str) -> Result<u32> {
+        self.find_device(name)?
+            .ok_or_else(|| Error::new(ErrorKind::Missing, format!("there is no interface {name}")))
+    }
+
+    pub(crate) fn find_device(&mut self, name: &str) -> Result<Option<u32>> {
+        let mut message = LinkMessage::default();
+        message.attributes.push(LinkAttribute::IfName(name.into()));
+        let request = request(
+            format!("look for the interface {name}"),
+            RTM_GETLINK,
+            &message,
+        );
+        match self.get(&request) {
+            // The index follows a byte of family, one of padding and two of type in `struct ifinfomsg`.
+            Ok(body) => Ok(body
+                .get(4..8)
+                .and_then(|b| b.first_chunk())
+                .map(|b| u32::from_ne_bytes(*b))),
+            Err(error) if error.errno() == Some(ENODEV) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn request(what: impl Into<String>, kind: u16, message: &impl Emitable) -> Request {
+    let mut body = vec![0; message.buffer_len()];
+    message.emit(&mut body);
+    Request::new(what.into(), kind).body(body)
+}
+
+fn family(address: IpAddr) -> AddressFamily {
+    match address {
+        IpAddr::V4(_) => AddressFamily::Inet,
+        IpAddr::V6(_) => AddressFamily::Inet6,
+    }
+}
+
+/// From `linux/rtnetlink.h`, `linux/netlink.h` and `asm-generic/errno.h`.
+const RTM_NEWLINK: u16 = 16;
+const RTM_DELLINK: u16 = 17;
+const RTM_GETLINK: u16 = 18;
+const RTM_NEWADDR: u16 = 20;
+const RTM_NEWROUTE: u16 = 24;
+const RT_TABLE_MAIN: u8 = 254;
+const NLM_F_EXCL: u16 = 0x200;
+const NLM_F_CREATE: u16 = 0x400;
+const ENODEV: i32 = 19;

@@ -1,0 +1,151 @@
+//! Where the outer ends of interfaces live, and how they are taken back.
+
+use crate::bridge::Seat;
+use crate::ipam::Lease;
+use crate::netlink::{Request, route};
+use crate::{Error, Namespace, Result};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{self, JoinHandle};
+
+/// A namespace in which a driver makes devices.
+#[derive(Debug)]
+pub(crate) struct Place {
+    name: String,
+    namespace: Arc<Namespace>,
+    removals: Option<Sender<Removal>>,
+    remover: Option<JoinHandle<()>>,
+}
+
+/// What an attachment leaves behind, if its namespace lives on.
+#[derive(Debug, Clone)]
+pub(crate) struct Remains {
+    /// A device in the place itself.
+    device: String,
+}
+
+impl Remains {
+    pub(crate) fn port(name: &str) -> Remains {
+        Remains {
+            device: name.to_string(),
+        }
+    }
+}
+
+/// What an attachment holds as long as its device is there: leases, and its place on a bridge.
+///
+/// All of it is given back after the device is gone: before, its addresses still answer.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) _leases: Vec<Lease>,
+    pub(crate) _seat: Seat,
+}
+
+struct Removal {
+    remains: Remains,
+    _held: Held,
+}
+
+impl Place {
+    /// A place with a thread that deletes devices off everybody's path.
+    pub(crate) fn open(name: &str, namespace: Arc<Namespace>) -> Result<Arc<Place>> {
+        let (removals, queue) = channel();
+        let there = Arc::clone(&namespace);
+        let remover = thread::Builder::new()
+            .name("net-remover".into())
+            .spawn(move || remove_in_batches(&there, &queue))
+            .map_err(|e| Error::kernel("start the thread that deletes interfaces", e))?;
+        Ok(Arc::new(Place {
+            name: name.to_string(),
+            namespace,
+            removals: Some(removals),
+            remover: Some(remover),
+        }))
+    }
+
+    /// What it is called in explanations.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn namespace(&self) -> &Arc<Namespace> {
+        &self.namespace
+    }
+
+    /// Carries out the requests, the first of which makes a device; leaves nothing if one of them fails.
+    pub(crate) fn make(&self, requests: &[Request], remains: &Remains) -> Result<()> {
+        let device = remains.device.as_str();
+        self.namespace.route(|socket| {
+            let made = match socket.run(requests) {
+                // The port's name belongs to our lease: whoever else has it is a dead owner's, whose namespace the
+                // kernel has not taken back yet. If nobody has it, it is the name inside that is taken.
+                Err(error) if error.errno() == Some(EEXIST) => {
+                    match socket.run(&[route::delete(device)]) {
+                        Ok(()) => socket.run(requests),
+                        Err(_) => return Err(error),
+                    }
+                }
+                made => made,
+            };
+            made.inspect_err(|_| {
+                // A later request may have failed, or the first: then there is nothing to delete.
+                let _ = socket.run(&[route::delete(device)]);
+            })
+        })
+    }
+
+    pub(crate) fn remove_now(&self, remains: &Remains, held: Held) -> Result<()> {
+        let removed = self
+            .namespace
+            .route(|socket| socket.run(&[route::delete(&remains.device)]));
+        drop(held);
+        match removed {
+            Err(error) if error.errno() == Some(ENODEV) => Ok(()),
+            removed => removed,
+        }
+    }
+
+    pub(crate) fn remove_later(&self, remains: Remains, held: Held) {
+        if let Some(removals) = &self.removals {
+            // The thread ends only after this sender.
+            let _ = removals.send(Removal {
+                remains,
+                _held: held,
+            });
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        drop(self.removals.take());
+        if let Some(remover) = self.remover.take() {
+            let _ = remover.join();
+        }
+    }
+}
+
+/// One deletion waits for every processor to have forgotten the device, and so does one of a whole group.
+fn remove_in_batches(namespace: &Namespace, queue: &Receiver<Removal>) {
+    while let Ok(first) = queue.recv() {
+        let mut batch = vec![first];
+        batch.extend(queue.try_iter().take(BATCH - 1));
+        let mut requests: Vec<Request> = Vec::with_capacity(batch.len() + 1);
+        requests.extend(
+            batch
+                .iter()
+                .map(|removal| route::group(&removal.remains.device, ASIDE)),
+        );
+        requests.push(route::delete_group(ASIDE));
+        // A device that went with its namespace is no failure, and there is nobody to tell of another.
+        let _ = namespace.route(|socket| socket.run(&requests));
+    }
+}
+
+/// As many as one send holds comfortably.
+const BATCH: usize = 256;
+/// A group that nobody else uses: "ampl".
+const ASIDE: u32 = 0x616d_706c;
+/// From `asm-generic/errno-base.h`.
+const EEXIST: i32 = 17;
+const ENODEV: i32 = 19;
