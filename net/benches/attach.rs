@@ -2,7 +2,10 @@
 //!
 //! Not criterion: each sample changes the kernel's state for the next one, so the sizes are interleaved by hand.
 
-#![allow(clippy::print_stdout, reason = "a bench reports to the person who runs it")]
+#![allow(
+    clippy::print_stdout,
+    reason = "a bench reports to the person who runs it"
+)]
 
 use ampoule_net::{Bridge, Driver, Endpoint, Namespace, Network, Pool, Subnet};
 use std::time::{Duration, Instant};
@@ -10,7 +13,8 @@ use std::time::{Duration, Instant};
 const SAMPLES: usize = 200;
 
 fn main() {
-    let directory = std::path::PathBuf::from(format!("/run/ampoule-net-bench-{}", std::process::id()));
+    let directory =
+        std::path::PathBuf::from(format!("/run/ampoule-net-bench-{}", std::process::id()));
     let network = |name: &str| -> Network {
         let mut bridge = Bridge::new(name);
         bridge

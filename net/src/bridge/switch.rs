@@ -13,7 +13,7 @@ use ipnetwork::IpNetwork;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Ports of one bridge.
-const PORTS: u16 = 64;
+const PORTS: u16 = 32;
 /// The first bridge has the gateway's addresses and a port for each of the others.
 const MAX_BRIDGES: usize = 1024 - PORTS as usize;
 

@@ -73,7 +73,8 @@ impl Device {
     /// One queue each way. A veth has none to speak of, but the kernel would make as many as there are processors,
     /// and show each of them in sysfs.
     fn one_queue(self) -> Device {
-        self.with(LinkAttribute::NumTxQueues(1)).with(LinkAttribute::NumRxQueues(1))
+        self.with(LinkAttribute::NumTxQueues(1))
+            .with(LinkAttribute::NumRxQueues(1))
     }
 
     /// A pair of Ethernet devices: what enters one comes out of the other.
