@@ -225,6 +225,11 @@ impl Compare {
         }
     }
 
+    /// Whether it is no condition at all.
+    pub(super) fn always_holds(self) -> bool {
+        matches!(self, Compare::MaskedEq { mask: 0, .. })
+    }
+
     /// The comparison as it is on an ABI whose arguments have 32 bits.
     pub(super) fn narrowed(self) -> Compare {
         let low = |value: u64| value & u64::from(u32::MAX);

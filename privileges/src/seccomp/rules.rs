@@ -71,6 +71,7 @@ impl Rules {
         let mut conditions: Vec<Condition> = conditions
             .iter()
             .map(|condition| self.fitted(*condition))
+            .filter(|condition| !condition.compare.always_holds())
             .collect();
         conditions.sort_by_key(|condition| condition.argument);
         if self.arch == Arch::X86

@@ -1,0 +1,9 @@
+//! What libseccomp and the kernel themselves make of a system call filter, for tests.
+//!
+//! Neither is trusted with our types: actions, operators and architectures are the numbers of `seccomp.h`.
+
+mod kernel;
+mod libseccomp;
+
+pub use kernel::{Call, Outcome, attempt, load};
+pub use libseccomp::{Comparison, Context, available, resolve};
