@@ -311,6 +311,10 @@ fn program(rules: &[DeviceRule]) -> Vec<bpf::Insn> {
             program.push(Insn::skip_unless_equal(*reg, *value as i32, rest));
         }
         program.extend(body);
+        if rule.is_everything() {
+            // It decides all that is left; the kernel refuses instructions that cannot be reached.
+            return program;
+        }
     }
     program.extend([Insn::set(Reg(0), 0), Insn::exit()]);
     program

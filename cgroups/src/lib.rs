@@ -37,6 +37,9 @@
 //! # Who cleans up
 //! Cgroup directories outlive processes, so each has a lock file whose lock its owner holds. [`Parent::gc`] removes those whose
 //! owner is gone, also after SIGKILL.
+//!
+//! # Features
+//! - `tokio`: [`Events`] as an async stream.
 
 mod bpf;
 mod cgroup;
@@ -44,6 +47,7 @@ mod controller;
 mod devices;
 mod dir;
 mod error;
+mod events;
 mod freezer;
 mod kill;
 mod layout;
@@ -54,13 +58,18 @@ mod parent;
 mod resources;
 mod settings;
 mod stats;
+#[cfg(feature = "tokio")]
+mod stream;
 mod wait;
 
 pub use cgroup::{Cgroup, Entry};
 pub use controller::{Controller, Controllers};
 pub use devices::{Access, DeviceKind, DeviceRule};
 pub use error::{Error, ErrorKind, Result};
+pub use events::{Event, Events};
 pub use layout::{Hierarchy, Layout, Mode, Version};
 pub use parent::{Options, Parent};
 pub use resources::{IoLimit, Limit, Quota, Resources};
 pub use stats::{CpuStats, IoStats, MemoryStats, PidsStats, Pressure, Pressures, Stall, Stats};
+#[cfg(feature = "tokio")]
+pub use stream::EventStream;

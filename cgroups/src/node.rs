@@ -56,6 +56,14 @@ impl Node {
         self.base.is_some()
     }
 
+    /// Where the locks of the parent's cgroups go below the directory of all locks. Two programs of one user may have had
+    /// different subtrees delegated, so the parent's name alone is not enough.
+    pub(crate) fn lock_dir(&self) -> PathBuf {
+        let base = self.base.as_deref().unwrap_or(&self.mount);
+        let base = base.strip_prefix("/").unwrap_or(base);
+        base.join(self.parts.join("/"))
+    }
+
     /// The error where it is not usable.
     pub(crate) fn not_delegated(&self, what: impl Into<String>) -> Error {
         Error::NotDelegated {
@@ -131,22 +139,39 @@ impl Node {
 
     fn enable_in(&self, dir: &Dir, value: &str) -> Result<()> {
         const FILE: &str = "cgroup.subtree_control";
-        let mut result = dir.try_write(FILE, value);
-        if result == Err(Errno::BUSY) && self.step_aside {
+        // The kernel would not always refuse: cpu, cpuset and pids alone turn the cgroup into a threaded domain, below which
+        // no process may live.
+        if has_processes(dir)? && self.step_aside {
             step_aside(dir)?;
-            result = dir.try_write(FILE, value);
         }
-        result.map_err(|errno| match errno {
-            Errno::BUSY => Error::InternalProcesses {
-                controllers: value.into(),
-                path: dir.path().into(),
-            },
+        if has_processes(dir)? {
+            return Err(internal_processes(dir, value));
+        }
+        dir.try_write(FILE, value).map_err(|errno| match errno {
+            Errno::BUSY => internal_processes(dir, value),
             Errno::NOENT | Errno::ACCESS | Errno::PERM => Error::NotDelegated {
                 what: format!("{value} in {FILE}"),
                 path: dir.path().into(),
             },
             errno => dir.failed_write(FILE, value, errno),
         })
+    }
+}
+
+fn internal_processes(dir: &Dir, controllers: &str) -> Error {
+    Error::InternalProcesses {
+        controllers: controllers.into(),
+        path: dir.path().into(),
+    }
+}
+
+/// Whether a v2 cgroup has processes itself; the machine's root may, and has no `cgroup.type`.
+fn has_processes(dir: &Dir) -> Result<bool> {
+    match dir.read_if_any("cgroup.type")? {
+        Some(_) => Ok(dir
+            .read_if_any("cgroup.procs")?
+            .is_none_or(|pids| !pids.is_empty())),
+        None => Ok(false),
     }
 }
 

@@ -78,7 +78,7 @@ impl Options {
             None => lock::default_dir()?,
         };
         let inner = Inner {
-            locks: Locks::open(locks.join(&self.name))?,
+            locks: Locks::open(locks.join(nodes[tracker].lock_dir()))?,
             name: self.name.clone(),
             nodes,
             tracker,

@@ -39,9 +39,29 @@ fn interpret(program: &[bpf::Insn], context: [u32; 3]) -> bool {
     }
 }
 
+/// The kernel's verifier refuses a program with instructions that no path reaches.
+fn all_reachable(program: &[bpf::Insn]) -> bool {
+    let mut reached = vec![false; program.len()];
+    let mut paths = vec![0];
+    while let Some(at) = paths.pop() {
+        if std::mem::replace(&mut reached[at], true) {
+            continue;
+        }
+        let bpf::Insn(insn) = program[at];
+        if insn as u8 != 0x95 {
+            paths.push(at + 1);
+        }
+        if [0x15, 0x55].contains(&(insn as u8)) {
+            paths.push(at + 1 + (insn >> 16) as u16 as usize);
+        }
+    }
+    reached.iter().all(|reached| *reached)
+}
+
 /// Every request about a few devices gets the same answer from the program and from the meaning.
 fn check(rules: &[DeviceRule]) {
     let program = program(rules);
+    assert!(all_reachable(&program), "{rules:?}");
     for (kind, code) in [(DeviceKind::Block, 1), (DeviceKind::Char, 2)] {
         for (major, minor) in [(1, 3), (1, 5), (5, 3), (9, 9)] {
             for bits in 1..8u8 {

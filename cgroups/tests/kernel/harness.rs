@@ -2,7 +2,7 @@
 
 use ampoule_cgroups::{Cgroup, Layout, Mode, Options, Parent, Version};
 use std::io::{BufRead, BufReader, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ impl Scene {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("ampoule-test-{test}-{}-{count}", std::process::id());
-        let locks = std::env::temp_dir().join("ampoule-test-locks");
+        let locks = locks(&name);
         let parent = Options::new(&name)
             .layout(layout.clone())
             .locks(&locks)
@@ -68,11 +68,8 @@ impl Drop for Scene {
             left.extend(children.map(|child| child.path().display().to_string()));
             let _ = std::fs::remove_dir(&directory);
         }
-        let locks = self.locks.join(&self.name);
-        for lock in std::fs::read_dir(&locks).into_iter().flatten() {
-            left.push(lock.unwrap().path().display().to_string());
-        }
-        let _ = std::fs::remove_dir_all(&locks);
+        lock_files(&self.locks, &mut left);
+        let _ = std::fs::remove_dir_all(&self.locks);
         if !std::thread::panicking() {
             assert!(left.is_empty(), "left behind: {left:?}");
         }
@@ -140,3 +137,21 @@ pub fn eventually(what: &str, condition: impl Fn() -> bool) {
 }
 
 pub const SECONDS: Duration = Duration::from_secs(10);
+
+/// Where the locks of a test's parent are kept.
+pub fn locks(parent: &str) -> PathBuf {
+    std::env::temp_dir().join("ampoule-test-locks").join(parent)
+}
+
+fn lock_files(dir: &Path, found: &mut Vec<String>) {
+    for entry in std::fs::read_dir(dir).into_iter().flatten() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => lock_files(&path, found),
+            false => found.push(path.display().to_string()),
+        }
+    }
+}
+
+/// A script that takes 64 MiB; Perl is on every Debian, and quick.
+pub const GREEDY: &str = r#"exec perl -e '$x = "x" x (64 << 20); sleep 1'"#;

@@ -1,10 +1,12 @@
 //! From creation to removal, with every way that an owner can end.
 
 use super::harness::{SECONDS, Scene, eventually, on_every_layout, shell};
+use super::role;
 use ampoule_cgroups::{Cgroup, Controller, ErrorKind, Layout, Resources};
 use needs::needs;
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
+use std::process::Command;
 
 needs!(root => what_is_dropped_is_gone);
 fn what_is_dropped_is_gone() {
@@ -211,30 +213,14 @@ fn a_child_enters_by_the_entry() {
 
 needs!(root => the_calling_process_enters_by_itself);
 fn the_calling_process_enters_by_itself() {
-    // In a child, since the test must not move itself: this binary runs this test again with the variable set.
-    const NAME: &str = "AMPOULE_TEST_ADD_SELF";
-    if let Ok(parent) = std::env::var(NAME) {
-        let scene = ampoule_cgroups::Options::new(parent)
-            .locks(std::env::temp_dir().join("ampoule-test-locks"))
-            .open()
-            .unwrap();
-        scene.find("one").unwrap().add_self().unwrap();
-        return;
-    }
     let scene = Scene::new("self", Layout::discover().unwrap());
     let cgroup = scene
         .parent
         .create("one", Resources::new().account(Controller::Memory))
         .unwrap();
-    let status = std::process::Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "kernel::lifecycle::the_calling_process_enters_by_itself",
-        ])
-        .env(NAME, &scene.name)
-        .stdout(std::process::Stdio::null())
-        .status()
-        .unwrap();
+    // In a helper, since the test must not move itself.
+    let helper = Command::new(role::this_binary());
+    let status = role::start(helper, "enter", &scene.name).wait().unwrap();
     assert!(status.success());
     let peak = cgroup.stats().unwrap().memory.unwrap().peak;
     assert!(

@@ -1,0 +1,107 @@
+//! Owners that are killed, and owners who are ordinary users.
+
+use super::harness::{Scene, eventually};
+use super::role;
+use ampoule_cgroups::Layout;
+use needs::needs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+needs!(root => gc_sweeps_after_sigkill);
+fn gc_sweeps_after_sigkill() {
+    let scene = Scene::new("sigkill", Layout::discover().unwrap());
+    let mut owner = role::start(Command::new(role::this_binary()), "own", &scene.name);
+    assert_eq!(scene.parent.gc().unwrap(), Vec::<String>::new());
+    let orphan = scene.parent.find("one").unwrap();
+    assert_eq!(orphan.processes().unwrap().len(), 1);
+    owner.kill().unwrap();
+    owner.wait().unwrap();
+    eventually("swept", || scene.parent.gc().unwrap() == ["one"]);
+    assert_eq!(scene.parent.names().unwrap(), Vec::<String>::new());
+}
+
+needs!(root, cgroup_v2 => an_ordinary_user_in_a_delegated_subtree);
+fn an_ordinary_user_in_a_delegated_subtree() {
+    let subtree = Subtree::new("user", "+memory +pids +cpu");
+    subtree.run_inside("delegated", "user", as_user());
+}
+
+needs!(root, cgroup_v2 => a_program_in_its_own_scope_steps_aside);
+fn a_program_in_its_own_scope_steps_aside() {
+    let subtree = Subtree::new("scope", "+memory +pids");
+    subtree.run_inside("step-aside", "", as_user());
+}
+
+needs!(root => without_delegation_the_error_says_what_is_missing);
+fn without_delegation_the_error_says_what_is_missing() {
+    let mut user = role::start(as_user(), "undelegated", "x");
+    assert!(user.wait().unwrap().success());
+}
+
+/// A part of the v2 hierarchy that belongs to user 65534, as an administrator or systemd would hand it over.
+struct Subtree(PathBuf);
+
+impl Subtree {
+    fn new(name: &str, controllers: &str) -> Subtree {
+        let path =
+            Path::new("/sys/fs/cgroup").join(format!("ampoule-test-{name}-{}", std::process::id()));
+        std::fs::create_dir(&path).unwrap();
+        let subtree = Subtree(path);
+        for file in [
+            "",
+            "cgroup.procs",
+            "cgroup.threads",
+            "cgroup.subtree_control",
+        ] {
+            std::os::unix::fs::chown(subtree.0.join(file), Some(65534), Some(65534)).unwrap();
+        }
+        // What is offered here is what the root hands down; the machine's setup did that for these.
+        let offered = std::fs::read_to_string(subtree.0.join("cgroup.controllers")).unwrap();
+        for controller in controllers.split(" +") {
+            assert!(
+                offered.contains(controller.trim_start_matches('+')),
+                "{offered}"
+            );
+        }
+        subtree
+    }
+
+    /// Runs the helper inside: in the subtree itself, or in a child that root makes and keeps.
+    fn run_inside(&self, role: &str, child: &str, command: Command) {
+        let home = self.0.join(child);
+        std::fs::create_dir_all(&home).unwrap();
+        let mut shell = Command::new("sh");
+        shell
+            .arg("-c")
+            .arg(format!(
+                "echo 0 >{}/cgroup.procs; exec \"$@\"",
+                home.display()
+            ))
+            .arg("sh");
+        shell.arg(command.get_program()).args(command.get_args());
+        let mut helper = role::start(shell, role, "mine");
+        assert!(helper.wait().unwrap().success());
+    }
+}
+
+impl Drop for Subtree {
+    fn drop(&mut self) {
+        let _ = Command::new("find")
+            .arg(&self.0)
+            .args(["-depth", "-type", "d", "-exec", "rmdir", "{}", ";"])
+            .status();
+        assert!(
+            std::thread::panicking() || !self.0.exists(),
+            "left behind: {:?}",
+            self.0
+        );
+    }
+}
+
+/// This binary as user 65534, without any privilege.
+fn as_user() -> Command {
+    let mut user = Command::new("setpriv");
+    user.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
+        .arg(role::this_binary());
+    user
+}
