@@ -1,5 +1,6 @@
 //! The host's side of a start: hands the plan to a spawner, works at the gates, and makes sense of the outcome.
 
+use crate::child::abi;
 use crate::child::program::{NO_SLOT, Report};
 use crate::error::{self, Error};
 use crate::lower::Image;
@@ -8,10 +9,10 @@ use crate::process::Process;
 use crate::spawner::{Lease, NAME, Request, Spawner};
 use crate::wait::{self, Status};
 use ampoule_plan::{Action, Call, Errno, Namespaces, Peer, Phase, Plan, Slot, Undo};
-use linux_raw_sys::general as raw;
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 use std::cell::OnceCell;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering::Acquire;
 use std::time::Duration;
@@ -48,18 +49,14 @@ pub fn launch(mut plan: Plan) -> Result<Process, Error> {
         host.work(gate);
     }
     let Host { undo, failed, .. } = host;
-    let outcome = outcome(&spawner, &request, &plan, failed);
-    match outcome {
-        Ok(pidfd) => Ok(Process::new(
-            pidfd,
-            times(spawner.report(), started),
-            spawner.report(),
-        )),
-        Err(error) => {
-            undo.into_iter().rev().for_each(Undo::run);
-            Err(error)
-        }
+    let born = outcome(&spawner, &request, &plan, failed)
+        .map(|pidfd| Process::new(pidfd, times(spawner.report(), started), spawner.report()));
+    drop(spawner);
+    let process = born.and_then(|process| confirmed(process, plan));
+    if process.is_err() {
+        undo.into_iter().rev().for_each(Undo::run);
     }
+    process
 }
 
 fn request(plan: &Plan, image: &mut Image, gate: Option<&Gate>) -> Request {
@@ -84,9 +81,9 @@ fn request(plan: &Plan, image: &mut Image, gate: Option<&Gate>) -> Request {
 
 /// A child that others can see shares nothing; one that is alone in its pid namespace shares the host's memory.
 fn flags(plan: &Plan) -> u64 {
-    let mut flags = plan.namespaces().bits() | raw::CLONE_CLEAR_SIGHAND;
+    let mut flags = plan.namespaces().bits() | abi::CLONE_CLEAR_SIGHAND;
     if plan.cgroup().is_some() {
-        flags |= raw::CLONE_INTO_CGROUP;
+        flags |= abi::CLONE_INTO_CGROUP;
     }
     let others = Namespaces::CLONE_NEWPID | Namespaces::CLONE_NEWNS | Namespaces::CLONE_NEWTIME;
     let joins = plan.calls().any(|call| match call {
@@ -95,7 +92,7 @@ fn flags(plan: &Plan) -> u64 {
         _ => false,
     });
     if !joins {
-        flags |= u64::from(raw::CLONE_VM);
+        flags |= abi::CLONE_VM;
     }
     flags
 }
@@ -274,6 +271,28 @@ fn outcome(
         },
         (None, errno) => Err(step_error(plan, step, Errno::from_raw(errno))),
     }
+}
+
+/// Where our own program starts the one that was asked for, waits until it says that it did.
+fn confirmed(mut process: Process, mut plan: Plan) -> Result<Process, Error> {
+    let Some(pipe) = plan.take_confirmation() else {
+        return Ok(process);
+    };
+    // The other end that is still open here is among what the plan holds.
+    plan.release();
+    let mut word = Vec::with_capacity(4);
+    File::from(pipe)
+        .read_to_end(&mut word)
+        .map_err(|e| Error::os("read a confirmation", e))?;
+    let Ok(word) = <[u8; 4]>::try_from(&word[..]) else {
+        return Ok(process);
+    };
+    let _ = process.wait();
+    Err(step_error(
+        &plan,
+        plan.steps().len() as u32 + 1,
+        Errno::from_raw(i32::from_ne_bytes(word)),
+    ))
 }
 
 fn refused(errno: Errno) -> Error {

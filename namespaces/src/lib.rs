@@ -4,8 +4,12 @@
 //! one by one, while the calling thread does the host's steps at the gates.
 
 mod child;
+mod command;
 mod dumpable;
 mod error;
+mod idmap;
+mod init;
+mod isolation;
 mod launch;
 mod lower;
 mod passing;
@@ -15,7 +19,11 @@ mod spawner;
 mod tiny_root;
 mod wait;
 
+pub use ampoule_plan::Namespaces;
+pub use command::{Command, DEFAULT_PATH, Starter};
 pub use error::{Error, ErrorKind};
+pub use idmap::{Extent, IdMap};
+pub use isolation::{Clock, Isolation};
 pub use launch::launch;
 pub use process::Process;
 pub use wait::{Ended, Status, Usage};

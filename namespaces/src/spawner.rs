@@ -6,6 +6,7 @@
 //! privilege is there, a mount namespace of its own with one empty read-only tmpfs in it, so that `CLONE_NEWNS` costs the
 //! same however many mounts the host has.
 
+use crate::child::abi;
 use crate::child::arch::{clone3, syscall};
 use crate::child::program::{Program, Report, SLOTS};
 use crate::child::{Life, play};
@@ -284,20 +285,16 @@ impl Birthplace {
             next: 0,
         };
         let mut pidfd: RawFd = -1;
-        let shares_pids = request.flags & u64::from(raw::CLONE_NEWPID) == 0;
-        let args = raw::clone_args {
-            flags: request.flags
-                | u64::from(raw::CLONE_PIDFD | raw::CLONE_PARENT_SETTID | raw::CLONE_VFORK),
+        let shares_pids = request.flags & abi::CLONE_NEWPID == 0;
+        let args = abi::CloneArgs {
+            flags: request.flags | abi::CLONE_PIDFD | abi::CLONE_PARENT_SETTID | abi::CLONE_VFORK,
             pidfd: &raw mut pidfd as u64,
-            child_tid: 0,
             parent_tid: report.pid.as_ptr() as u64,
-            exit_signal: libc::SIGCHLD as u64,
+            exit_signal: abi::SIGCHLD,
             stack: (self.memory.stacks[0] - STACK + GUARD) as u64,
             stack_size: (STACK - GUARD) as u64,
-            tls: 0,
-            set_tid: 0,
-            set_tid_size: 0,
             cgroup,
+            ..abi::CloneArgs::default()
         };
         let dumpable = Dumpable::hold(shares_pids);
         // SAFETY: the stack is this spawner's, one child at a time; `life` outlives the child's use of it because VFORK
@@ -330,7 +327,7 @@ impl Birthplace {
 /// to the host, and a child must not be born with one pending on its handlers.
 fn settle(theirs: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     block_signals();
-    unshare(raw::CLONE_FILES)?;
+    unshare(abi::CLONE_FILES)?;
     // First out of the way of the low numbers, which the host may have used for anything.
     let high = duplicate_above(theirs, 16)?;
     let null = duplicate_above(

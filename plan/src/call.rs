@@ -53,6 +53,8 @@ pub enum Call {
     },
     /// Closes a file descriptor: close(2).
     Close { fd: Fd },
+    /// Closes all file descriptors from this number on: close_range(2), kernel 5.9.
+    CloseFrom { first: u32 },
     /// Writes bytes, all at once: write(2).
     Write { fd: Fd, bytes: Vec<u8> },
     /// Gives a file descriptor the number `to`, without close-on-exec: dup3(2).
@@ -279,6 +281,15 @@ impl Call {
                 ],
             )
             .into(*out),
+            CloseFrom { first } => call(
+                "close_range",
+                raw::__NR_close_range,
+                [
+                    Arg::Int((*first).into()),
+                    named("~0U", u32::MAX.into()),
+                    Arg::Int(0),
+                ],
+            ),
             Close { fd } => call("close", raw::__NR_close, [Arg::Fd(*fd)]),
             Write { fd, bytes } => call(
                 "write",

@@ -40,6 +40,7 @@ pub struct Draft {
     cgroup: Option<Slot>,
     steps: Vec<Step>,
     slots: Vec<SlotEntry>,
+    confirmation: Option<OwnedFd>,
     problems: Vec<Error>,
 }
 
@@ -90,6 +91,17 @@ impl Draft {
         if self.cgroup.replace(directory).is_some() {
             self.problems.push(Error::Twice {
                 what: "the cgroup that the child is born in",
+            });
+        }
+        self
+    }
+
+    /// The program that the plan ends in starts another one, and says on this pipe how that went: it closes the pipe, or
+    /// writes an error number of four bytes first. The launcher waits for it.
+    pub fn confirmed_by(&mut self, reader: OwnedFd) -> &mut Draft {
+        if self.confirmation.replace(reader).is_some() {
+            self.problems.push(Error::Twice {
+                what: "the program's confirmation",
             });
         }
         self
@@ -152,6 +164,7 @@ impl Draft {
             cgroup: self.cgroup,
             steps: self.steps,
             slots: self.slots,
+            confirmation: self.confirmation,
         })
     }
 }

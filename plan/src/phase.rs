@@ -26,7 +26,8 @@ pub enum Phase {
     Mask,
     /// Session, terminal, standard streams, host name, working directory.
     Session,
-    /// Privileges are given up: after everything that needs them.
+    /// Privileges are given up: after everything that needs them. The user changes here too, by the part that drops the
+    /// capabilities, because each of the two decides what the other may still do.
     Drop,
     /// The system-call filter: last but one, because it also filters us.
     Filter,

@@ -20,6 +20,7 @@ pub struct Plan {
     pub(crate) cgroup: Option<Slot>,
     pub(crate) steps: Vec<Step>,
     pub(crate) slots: Vec<SlotEntry>,
+    pub(crate) confirmation: Option<OwnedFd>,
 }
 
 /// A file descriptor of the plan: its name, and the thing itself if the host holds it.
@@ -186,6 +187,11 @@ impl Plan {
             ))),
             Action::Child(_) => None,
         }
+    }
+
+    /// Takes the pipe on which the last program confirms that it has begun; see [`Draft::confirmed_by`](crate::Draft::confirmed_by).
+    pub fn take_confirmation(&mut self) -> Option<OwnedFd> {
+        self.confirmation.take()
     }
 
     /// Lets the file descriptors go that the host holds for the child.

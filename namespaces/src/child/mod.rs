@@ -4,6 +4,7 @@
 //! a host of many threads, any of which may hold any lock. The same files are compiled, without std, into the small
 //! program that waits in pools and reaps as process 1 (`build.rs`).
 
+pub mod abi;
 pub mod arch;
 mod player;
 pub mod program;

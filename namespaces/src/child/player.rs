@@ -1,15 +1,9 @@
 //! The child: a loop over operations.
 
+use super::abi;
 use super::arch::{clone3, syscall};
 use super::program::{Kind, NO_SLOT, Op, Program, Report};
 use core::sync::atomic::Ordering::Relaxed;
-use linux_raw_sys::errno;
-use linux_raw_sys::general as raw;
-
-// include/linux/socket.h; linux-raw-sys has them only with all of its networking.
-const MSG_PEEK: usize = 0x2;
-const MSG_DONTWAIT: usize = 0x40;
-const MSG_NOSIGNAL: usize = 0x4000;
 
 /// All that a child knows of its life.
 #[repr(C)]
@@ -57,7 +51,7 @@ pub unsafe extern "C" fn play(life: usize) -> ! {
         }
     }
     // A program ends in an `execve` that does not return.
-    fail(report, errno::ENOEXEC as i32)
+    fail(report, abi::ENOEXEC)
 }
 
 /// # Safety
@@ -76,12 +70,7 @@ unsafe fn perform(op: &Op, life: &mut Life, report: &Report) -> isize {
                 .get(op.number as usize)
                 .map_or(0, |mark| mark.as_ptr() as usize);
             // SAFETY: a mark has the layout of `struct timespec`, and its two words are atomic.
-            unsafe {
-                syscall(
-                    raw::__NR_clock_gettime,
-                    [raw::CLOCK_MONOTONIC as usize, mark, 0, 0, 0, 0],
-                )
-            }
+            unsafe { syscall(abi::CLOCK_GETTIME, [abi::CLOCK_MONOTONIC, mark, 0, 0, 0, 0]) }
         }
     }
 }
@@ -124,8 +113,8 @@ fn gate(life: &Life, report: &Report) -> isize {
     let word = &raw mut answer as usize;
     // SAFETY: the word is four bytes long and lives until the calls return.
     let (said, heard) = unsafe {
-        let said = syscall(raw::__NR_sendto, [fd, word, 4, MSG_NOSIGNAL, 0, 0]);
-        (said, syscall(raw::__NR_recvfrom, [fd, word, 4, 0, 0, 0]))
+        let said = syscall(abi::SENDTO, [fd, word, 4, abi::MSG_NOSIGNAL, 0, 0]);
+        (said, syscall(abi::RECVFROM, [fd, word, 4, 0, 0, 0]))
     };
     match (said, heard, answer) {
         (4, 4, 0) => 0,
@@ -133,7 +122,7 @@ fn gate(life: &Life, report: &Report) -> isize {
             report.refused.store(1, Relaxed);
             -(errno as isize)
         }
-        (4, 0, _) => -(errno::ECANCELED as isize),
+        (4, 0, _) => -(abi::ECANCELED as isize),
         (4, error, _) | (error, _, _) => error.min(-1),
     }
 }
@@ -144,21 +133,21 @@ fn lifeline(life: &Life) -> isize {
     // SAFETY: one byte, which lives until the call returns.
     let heard = unsafe {
         syscall(
-            raw::__NR_recvfrom,
+            abi::RECVFROM,
             [
                 life.lifeline as usize,
                 &raw mut byte as usize,
                 1,
-                MSG_PEEK | MSG_DONTWAIT,
+                abi::MSG_PEEK | abi::MSG_DONTWAIT,
                 0,
                 0,
             ],
         )
     };
-    if heard == -(errno::EAGAIN as isize) {
+    if heard == -(abi::EAGAIN as isize) {
         0
     } else {
-        -(errno::ECANCELED as isize)
+        -(abi::ECANCELED as isize)
     }
 }
 
@@ -168,19 +157,13 @@ fn lifeline(life: &Life) -> isize {
 /// # Safety
 /// The second stack must be mapped and used by nobody else.
 unsafe fn fork(life: &mut Life, report: &Report) -> isize {
-    let flags = raw::CLONE_VM | raw::CLONE_VFORK | raw::CLONE_PARENT | raw::CLONE_PARENT_SETTID;
-    let args = raw::clone_args {
-        flags: flags.into(),
-        pidfd: 0,
-        child_tid: 0,
-        parent_tid: &raw const report.pid as u64,
-        exit_signal: 0,
+    let flags = abi::CLONE_VM | abi::CLONE_VFORK | abi::CLONE_PARENT | abi::CLONE_PARENT_SETTID;
+    let args = abi::CloneArgs {
+        flags,
+        parent_tid: report.pid.as_ptr() as u64,
         stack: life.second_stack as u64,
         stack_size: life.second_stack_size as u64,
-        tls: 0,
-        set_tid: 0,
-        set_tid_size: 0,
-        cgroup: 0,
+        ..abi::CloneArgs::default()
     };
     // SAFETY: the new process uses a stack of its own; this one sleeps (VFORK) until it has left the memory they share.
     let result = unsafe { clone3(&args, play, life as *mut Life as usize) };
@@ -199,8 +182,8 @@ fn exit(status: usize) -> ! {
     loop {
         // SAFETY: ends this process; where a filter forbids it, the next line does.
         unsafe {
-            syscall(raw::__NR_exit_group, [status, 0, 0, 0, 0, 0]);
-            syscall(raw::__NR_exit, [status, 0, 0, 0, 0, 0]);
+            syscall(abi::EXIT_GROUP, [status, 0, 0, 0, 0, 0]);
+            syscall(abi::EXIT, [status, 0, 0, 0, 0, 0]);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What this crate does, done to a real kernel.
 
+mod container;
 mod start;
 
 fn main() -> std::process::ExitCode {

@@ -1,68 +1,43 @@
-//! A start: the order of things, and what it leaves.
+//! A start: the order of things, and what comes back.
 
-use ampoule_namespaces::{Status, launch};
-use ampoule_plan::{Call, Draft, Namespaces, Phase, path, words};
+use crate::container::{container, output, sh, start};
+use ampoule_namespaces::{Namespaces, Status};
 use needs::needs;
 
-type Outcome = Result<(), Box<dyn std::error::Error>>;
-
-needs!(root => a_program_runs_and_its_status_comes_back);
-fn a_program_runs_and_its_status_comes_back() {
-    inner().unwrap();
-    fn inner() -> Outcome {
-        let mut draft = Draft::new();
-        draft.unshare(Namespaces::CLONE_NEWPID);
-        host_root(&mut draft)?;
-        let exec = Call::Execve {
-            path: path("/bin/sh")?,
-            argv: words(["sh", "-c", "exit 7"])?,
-            envp: vec![],
-        };
-        draft.child(Phase::Exec, exec, "the program");
-        let mut process = launch(draft.finish()?)?;
-        assert_eq!(process.wait()?.status, Status::Exited(7));
-        Ok(())
-    }
+needs!(root => a_status_comes_back);
+fn a_status_comes_back() {
+    let ended = start(&container(), &sh("exit 7"))
+        .and_then(|mut process| process.wait())
+        .unwrap();
+    assert_eq!(ended.status, Status::Exited(7));
+    let ended = start(&container(), &sh("kill -9 $$; sleep 1; exit 3"))
+        .and_then(|mut process| process.wait())
+        .unwrap();
+    assert_eq!(
+        ended.status,
+        Status::Exited(3),
+        "process 1 cannot be killed from inside"
+    );
 }
 
-fn host_root(draft: &mut Draft) -> Outcome {
-    let root = rustix::mount::open_tree(
-        rustix::fs::CWD,
-        "/",
-        rustix::mount::OpenTreeFlags::OPEN_TREE_CLONE
-            | rustix::mount::OpenTreeFlags::OPEN_TREE_CLOEXEC
-            | rustix::mount::OpenTreeFlags::AT_RECURSIVE,
-    )?;
-    let root = draft.hold("root", root);
-    draft.unshare(Namespaces::CLONE_NEWNS);
-    draft.child(
-        Phase::Mounts,
-        Call::MoveMount {
-            from: root.into(),
-            dir: ampoule_plan::Fd::Cwd,
-            path: path("/root")?,
-        },
-        "attach",
-    );
-    draft.child(
-        Phase::Root,
-        Call::Chdir {
-            path: path("/root")?,
-        },
-        "go there",
-    );
-    draft.child(
-        Phase::Root,
-        Call::PivotRoot {
-            new: path(".")?,
-            old: path(".")?,
-        },
-        "it becomes the root",
-    );
-    draft.child(
-        Phase::Root,
-        Call::Umount2 { path: path(".")? },
-        "the old one goes",
-    );
-    Ok(())
+needs!(root => every_namespace_is_new);
+fn every_namespace_is_new() {
+    let mut isolation = container();
+    isolation.unshare(Namespaces::all() - Namespaces::CLONE_NEWUSER);
+    let inside = output(
+        &isolation,
+        &sh("cd /proc/self/ns; for n in *; do readlink $n; done"),
+    )
+    .unwrap();
+    let outside = std::fs::read_dir("/proc/self/ns").unwrap();
+    let links = outside.map(|entry| std::fs::read_link(entry.unwrap().path()).unwrap());
+    for link in links
+        .map(|link| link.to_string_lossy().into_owned())
+        .filter(|link| !link.starts_with("user"))
+    {
+        assert!(
+            !inside.lines().any(|line| line == link),
+            "{link} is shared: {inside}"
+        );
+    }
 }
