@@ -1,0 +1,264 @@
+//! Directories laid over one another: overlayfs.
+
+use crate::host::{Fs, open_directory};
+use crate::{Error, ErrorKind, Mount, Result, kernel};
+use ampoule_plan::{Call, Config, Draft, Fd, Phase, Slot, path};
+use rustix::fs::{Mode, mkdirat};
+use std::ffi::{CString, OsString};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::PathBuf;
+
+/// Directories laid over one another, the first on top; an upper directory takes what is written.
+#[derive(Debug, Clone, Default)]
+pub struct Overlay {
+    lower: Vec<PathBuf>,
+    upper: Option<Upper>,
+    volatile: bool,
+    user_xattr: bool,
+}
+
+/// Where an overlay keeps what is written.
+#[derive(Debug, Clone)]
+pub enum Upper {
+    /// In a directory, which outlives the mount.
+    Directory {
+        /// What was changed.
+        upper: PathBuf,
+        /// A scratch directory of the kernel, empty and on the same file system.
+        work: PathBuf,
+    },
+    /// In memory; gone with the mount.
+    Memory {
+        /// The most that may be written, in bytes.
+        size: u64,
+    },
+}
+
+/// One value of `fsconfig` ends at 255 bytes.
+const LONGEST_VALUE: usize = 255;
+
+impl Overlay {
+    /// Layers from the topmost down, as the kernel's option `lowerdir` has them. Without an upper directory there must be two.
+    #[doc(alias = "lowerdir")]
+    pub fn new<P: Into<PathBuf>>(lower: impl IntoIterator<Item = P>) -> Overlay {
+        Overlay {
+            lower: lower.into_iter().map(Into::into).collect(),
+            ..Overlay::default()
+        }
+    }
+
+    /// Where it keeps what is written. Without one it is read-only.
+    #[doc(alias = "upperdir")]
+    pub fn upper(mut self, upper: Upper) -> Overlay {
+        self.upper = Some(upper);
+        self
+    }
+
+    /// Nothing is synced to the disk, not even at the end: right for what need not survive a crash (kernel 5.10).
+    pub fn volatile(mut self, volatile: bool) -> Overlay {
+        self.volatile = volatile;
+        self
+    }
+
+    /// Notes on deleted and replaced directories are kept in `user.overlay.*` and not in `trusted.overlay.*` (kernel 5.11).
+    ///
+    /// A child that makes its own mounts always does so, for the other kind is root's alone.
+    #[doc(alias = "userxattr")]
+    pub fn user_xattr(mut self, user_xattr: bool) -> Overlay {
+        self.user_xattr = user_xattr;
+        self
+    }
+
+    fn checked(&self) -> Result<()> {
+        let least = if self.upper.is_some() { 1 } else { 2 };
+        match self.lower.len() {
+            count if count >= least => Ok(()),
+            count => Err(Error::refused(
+                ErrorKind::Invalid,
+                format!(
+                    "an overlay of {count} layers: the kernel wants {least} without an upper one"
+                ),
+            )),
+        }
+    }
+
+    /// Makes it, configured but not yet mounted.
+    pub(crate) fn open(&self) -> Result<Fs> {
+        self.checked()?;
+        let layers: Vec<OwnedFd> = self
+            .lower
+            .iter()
+            .map(open_directory)
+            .collect::<Result<_>>()?;
+        match kernel::composes_detached() {
+            true => self.configure(&layers),
+            // Older kernels take a detached upper file system from nobody, and many layers only by very short names.
+            false => crate::host::aside(|| self.configure(&layers)),
+        }
+    }
+
+    fn configure(&self, layers: &[OwnedFd]) -> Result<Fs> {
+        let fs = Fs::open("overlay")?;
+        if kernel::appends_layers() {
+            for layer in layers {
+                fs.string("lowerdir+", through(layer))?;
+            }
+        } else {
+            fs.string("lowerdir", self.short_names(layers)?)?;
+        }
+        match &self.upper {
+            None => {}
+            Some(Upper::Directory { upper, work }) => {
+                let (upper, work) = (open_directory(upper)?, open_directory(work)?);
+                fs.string("upperdir", through(&upper))?;
+                fs.string("workdir", through(&work))?;
+                self.flags(&fs)?;
+                // The names lead through descriptors, which have to live until the kernel has followed them.
+                return fs.create();
+            }
+            Some(Upper::Memory { size }) => {
+                let memory = memory(*size).create()?;
+                for name in ["upper", "work"] {
+                    mkdirat(&memory, name, Mode::from(0o755))
+                        .map_err(|e| Error::kernel(format!("make the overlay's {name}"), e))?;
+                }
+                crate::host::attach_aside(&memory)?;
+                fs.string("upperdir", format!("{}/upper", through(&memory)))?;
+                fs.string("workdir", format!("{}/work", through(&memory)))?;
+                self.flags(&fs)?;
+                return fs.create();
+            }
+        }
+        self.flags(&fs)?;
+        fs.create()
+    }
+
+    fn flags(&self, fs: &Fs) -> Result<()> {
+        if self.volatile && self.upper.is_some() {
+            fs.flag("volatile")?;
+        }
+        if self.user_xattr {
+            fs.flag("userxattr")?;
+        }
+        Ok(())
+    }
+
+    /// All layers in one value: relative to `/proc/thread-self/fd`, because the value ends at 255 bytes.
+    fn short_names(&self, layers: &[OwnedFd]) -> Result<String> {
+        let at = "/proc/thread-self/fd";
+        rustix::process::chdir(at).map_err(|e| Error::kernel(format!("enter {at}"), e))?;
+        let names: Vec<String> = layers.iter().map(|fd| fd.as_raw_fd().to_string()).collect();
+        fits(names.join(":"))
+    }
+
+    /// Lets the child make it. The slot is that of the configured file system.
+    ///
+    /// The child names its layers by short links in a small file system of its own, because one value ends at 255 bytes.
+    pub(crate) fn draft(&self, draft: &mut Draft) -> Result<Slot> {
+        self.checked()?;
+        let size = match self.upper {
+            Some(Upper::Memory { size }) => size,
+            _ => 1 << 20,
+        };
+        let stage =
+            memory(size).slot(crate::Maker::Child, draft, "layers", "names for the layers")?;
+        let attach = Call::MoveMount {
+            from: stage.into(),
+            dir: Fd::Cwd,
+            path: path("/")?,
+        };
+        let why = "the kernel takes layers from attached mounts only";
+        draft.child(Phase::Mounts, attach, why);
+        let link = |draft: &mut Draft, target: &PathBuf, name: &str| -> Result<()> {
+            let link = Call::Symlinkat {
+                target: path(target)?,
+                dir: stage.into(),
+                path: path(name)?,
+            };
+            draft.child(Phase::Mounts, link, "a short name for a layer");
+            Ok(())
+        };
+        let names: Vec<String> = (0..self.lower.len()).map(|n| n.to_string()).collect();
+        for (layer, name) in self.lower.iter().zip(&names) {
+            link(draft, layer, name)?;
+        }
+        match &self.upper {
+            None => {}
+            Some(Upper::Directory { upper, work }) => {
+                link(draft, upper, "upper")?;
+                link(draft, work, "work")?;
+            }
+            Some(Upper::Memory { .. }) => {
+                for name in ["upper", "work"] {
+                    let make = Call::Mkdirat {
+                        dir: stage.into(),
+                        path: path(name)?,
+                        mode: 0o755,
+                    };
+                    draft.child(Phase::Mounts, make, "what is written stays in memory");
+                }
+            }
+        }
+        let enter = Call::Fchdir { fd: stage.into() };
+        draft.child(Phase::Mounts, enter, "names of layers begin here");
+        let fs = draft.slot("overlay fs");
+        let open = Call::Fsopen {
+            kind: path("overlay")?,
+            out: fs,
+        };
+        draft.child(Phase::Mounts, open, "directories laid over one another");
+        let mut set = |config: Config, why: &'static str| {
+            let fs = fs.into();
+            draft.child(Phase::Mounts, Call::Fsconfig { fs, config }, why);
+        };
+        if kernel::appends_layers() {
+            for name in &names {
+                set(string("lowerdir+", name)?, "the next layer below");
+            }
+        } else {
+            set(
+                string("lowerdir", &fits(names.join(":"))?)?,
+                "the layers, the first on top",
+            );
+        }
+        if self.upper.is_some() {
+            set(string("upperdir", "upper")?, "takes what is written");
+            set(string("workdir", "work")?, "the kernel's scratch");
+        }
+        if self.volatile && self.upper.is_some() {
+            set(Config::Flag(path("volatile")?), "nothing is synced");
+        }
+        set(
+            Config::Flag(path("userxattr")?),
+            "trusted.* is root's alone",
+        );
+        set(Config::Create, "the file system is made");
+        Ok(fs)
+    }
+}
+
+fn memory(size: u64) -> Mount {
+    Mount::tmpfs()
+        .option("size", size.to_string())
+        .option("mode", "0755")
+}
+
+/// A name for what a descriptor stands for: short, and silent about where it lies.
+fn through(fd: &OwnedFd) -> String {
+    format!("/proc/thread-self/fd/{}", fd.as_raw_fd())
+}
+
+fn fits(value: String) -> Result<String> {
+    match value.len() <= LONGEST_VALUE {
+        true => Ok(value),
+        false => Err(Error::refused(
+            ErrorKind::Unsupported,
+            "an overlay of so many layers needs kernel 6.5",
+        )),
+    }
+}
+
+fn string(key: &str, value: &str) -> Result<Config> {
+    let (key, value): (CString, CString) = (path(key)?, path(OsString::from(value))?);
+    Ok(Config::String(key, value))
+}
