@@ -1,0 +1,88 @@
+//! The host view, from inside.
+
+use crate::inside::shell;
+use ampoule_rootfs::{Root, Rootfs, Templates};
+use needs::needs;
+
+needs!(root => programs_of_the_machine_run);
+fn programs_of_the_machine_run() {
+    let templates = Templates::new();
+    // The second and third use copies of what the first one made.
+    for _ in 0..3 {
+        let said = shell(
+            &Rootfs::new(Root::host()),
+            &templates,
+            "id -un; ls -d /usr/bin/env /tmp /etc/passwd; echo x > /tmp/x && cat /tmp/x",
+        );
+        assert_eq!(said.unwrap(), "root\n/etc/passwd\n/tmp\n/usr/bin/env\nx\n");
+    }
+}
+
+needs!(root => it_shows_no_other_directories_of_the_machine);
+fn it_shows_no_other_directories_of_the_machine() {
+    let script =
+        "ls -A /home /root /run /tmp /srv /mnt; ls -d /var/lib /etc/shadow /boot /work; true";
+    let said = shell(&Rootfs::new(Root::host()), &Templates::new(), script).unwrap();
+    let missing = said.lines().filter(|line| line.contains("cannot access"));
+    assert_eq!(missing.count(), 4, "{said}");
+    let empty = said.lines().filter(|line| line.ends_with(':'));
+    assert_eq!(empty.count(), 6, "{said}");
+}
+
+needs!(root => only_its_own_mounts_are_there);
+fn only_its_own_mounts_are_there() {
+    let said = shell(
+        &Rootfs::new(Root::host()),
+        &Templates::new(),
+        "cat /proc/self/mountinfo",
+    )
+    .unwrap();
+    let mut points: Vec<&str> = said
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .collect();
+    points.sort_unstable();
+    let expected = [
+        "/",
+        "/dev",
+        "/dev/mqueue",
+        "/dev/pts",
+        "/dev/shm",
+        "/etc",
+        "/proc",
+        "/sys",
+    ];
+    for point in expected {
+        assert_eq!(
+            points.iter().filter(|p| **p == point).count(),
+            1,
+            "{point}: {said}"
+        );
+    }
+    let known = [
+        "/usr", "/opt", "/bin", "/sbin", "/lib", "/etc/", "/proc/", "/sys/",
+    ];
+    for point in points {
+        let ours = expected.contains(&point) || known.iter().any(|k| point.starts_with(k));
+        assert!(ours, "{point}: {said}");
+    }
+}
+
+needs!(root => programs_cannot_be_changed);
+fn programs_cannot_be_changed() {
+    let script = "for f in /usr/x /opt/x /etc/x /dev/x /sys/x /proc/sys/kernel/core_pattern; do \
+                  (echo x > $f) 2>&1; done; true";
+    let said = shell(&Rootfs::new(Root::host()), &Templates::new(), script).unwrap();
+    let refused = said.lines().filter(|line| {
+        line.contains("Read-only file system") || line.contains("Permission denied")
+    });
+    assert_eq!(refused.count(), 6, "{said}");
+}
+
+needs!(root => a_compiler_and_an_interpreter_find_what_they_need);
+fn a_compiler_and_an_interpreter_find_what_they_need() {
+    let script = "cd /tmp && echo 'int main(void){return 0;}' > a.c && cc -o a a.c && ./a && \
+                  /usr/bin/perl -e 'print \"perl\\n\"' && getent hosts localhost | grep -c localhost";
+    let said = shell(&Rootfs::new(Root::host()), &Templates::new(), script).unwrap();
+    assert_eq!(said, "perl\n1\n");
+}
