@@ -165,6 +165,13 @@ impl Error {
             source: source.into(),
         }
     }
+
+    pub(crate) fn layer(entry: impl AsRef<Path>, reason: impl Into<String>) -> Self {
+        Self::Layer {
+            entry: entry.as_ref().to_path_buf(),
+            reason: reason.into(),
+        }
+    }
 }
 
 fn hint(source: &io::Error) -> &'static str {

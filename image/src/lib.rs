@@ -7,6 +7,8 @@ mod manifest;
 mod platform;
 mod reference;
 mod store;
+mod tar;
+mod unpack;
 
 pub use config::{
     Config, Healthcheck, History, LARGEST_CONFIG, MOST_LAYERS, RootfsConfig, RunConfig, chain_ids,
@@ -19,4 +21,7 @@ pub use reference::Reference;
 pub use store::{
     BlobWriter, Collected, Damage, Image, Ingest, Ingestion, LayerInfo, Lease, PendingLayer,
     Rootfs, Store, Tag,
+};
+pub use unpack::{
+    Compression, IdRange, LeftOut, Ownership, UnpackLimits, UnpackOptions, Unpacked, unpack,
 };

@@ -1,9 +1,15 @@
 //! What needs a kernel, and other programs as peers.
 
+#[path = "kernel/archive.rs"]
+mod archive;
 #[path = "kernel/scratch.rs"]
 mod scratch;
 #[path = "kernel/store.rs"]
 mod store;
+#[path = "kernel/tree.rs"]
+mod tree;
+#[path = "kernel/unpack.rs"]
+mod unpack;
 
 fn main() -> std::process::ExitCode {
     needs::run()
