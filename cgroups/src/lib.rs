@@ -40,6 +40,7 @@
 //!
 //! # Features
 //! - `tokio`: [`Events`] as an async stream.
+//! - `oci`: [`Resources`] from the OCI runtime specification's `linux.resources`.
 
 mod bpf;
 mod cgroup;
@@ -54,6 +55,8 @@ mod layout;
 mod lock;
 mod name;
 mod node;
+#[cfg(feature = "oci")]
+mod oci;
 mod parent;
 mod resources;
 mod settings;

@@ -64,6 +64,11 @@ pub struct IoLimit {
 pub struct Resources {
     /// Share of the CPU among siblings, 1 to 10,000; 100 is the default. On v1 it is translated to `cpu.shares`.
     pub cpu_weight: Option<u64>,
+    /// The same in v1's unit, 2 to 262,144; 1,024 is the default. On v2 it is translated to `cpu.weight` as runc (from 1.3.2)
+    /// and crun (from 1.23) do, so that least, default and most stay what they are. Only one of the two may be given.
+    pub cpu_shares: Option<u64>,
+    /// Whether tasks run only when nobody else wants the CPU (`SCHED_IDLE` for the group). Kernel 5.15.
+    pub cpu_idle: Option<bool>,
     /// CPU time per period.
     pub cpu_quota: Option<Quota>,
     /// Unused quota that may be saved up and used at once; at most the quota. Kernel 5.14.
@@ -140,6 +145,18 @@ impl Resources {
     /// Sets [`cpu_weight`](Self::cpu_weight).
     pub fn cpu_weight(&mut self, weight: u64) -> &mut Self {
         self.cpu_weight = Some(weight);
+        self
+    }
+
+    /// Sets [`cpu_shares`](Self::cpu_shares).
+    pub fn cpu_shares(&mut self, shares: u64) -> &mut Self {
+        self.cpu_shares = Some(shares);
+        self
+    }
+
+    /// Sets [`cpu_idle`](Self::cpu_idle).
+    pub fn cpu_idle(&mut self, idle: bool) -> &mut Self {
+        self.cpu_idle = Some(idle);
         self
     }
 
@@ -237,7 +254,11 @@ impl Resources {
     pub(crate) fn limits(&self, controller: Controller) -> bool {
         let named = match controller {
             Controller::Cpu => {
-                self.cpu_weight.is_some() || self.cpu_quota.is_some() || self.cpu_burst.is_some()
+                self.cpu_weight.is_some()
+                    || self.cpu_shares.is_some()
+                    || self.cpu_idle.is_some()
+                    || self.cpu_quota.is_some()
+                    || self.cpu_burst.is_some()
             }
             Controller::CpuSet => self.cpuset_cpus.is_some() || self.cpuset_mems.is_some(),
             Controller::Memory => {
@@ -279,6 +300,16 @@ impl Resources {
 
     fn check_cpu(&self, problems: &mut Vec<String>) {
         check_weight("cpu", self.cpu_weight, problems);
+        if let Some(shares) = self.cpu_shares {
+            if !(2..=262_144).contains(&shares) {
+                problems.push(format!("cpu shares {shares}: must be 2 to 262144"));
+            }
+            if self.cpu_weight.is_some() {
+                problems.push(
+                    "cpu shares and cpu weight: the same thing in two units, give one".into(),
+                );
+            }
+        }
         if let Some(Quota { time, period }) = self.cpu_quota {
             if !(MILLISECOND..=1000 * MILLISECOND).contains(&period) {
                 problems.push(format!("cpu period {period:?}: must be 1 ms to 1 s"));

@@ -31,8 +31,11 @@ pub(super) fn settings(controller: Controller, resources: &Resources) -> Result<
 
 fn cpu(resources: &Resources) -> Vec<Setting> {
     let mut settings = Vec::new();
-    if let Some(weight) = resources.cpu_weight {
-        settings.push(Setting::new("cpu.shares", shares(weight)));
+    if let Some(shares) = resources.cpu_shares.or(resources.cpu_weight.map(shares)) {
+        settings.push(Setting::new("cpu.shares", shares));
+    }
+    if let Some(idle) = resources.cpu_idle {
+        settings.push(Setting::new("cpu.idle", u8::from(idle)));
     }
     if let Some(quota) = resources.cpu_quota {
         let time = quota
@@ -47,9 +50,11 @@ fn cpu(resources: &Resources) -> Vec<Setting> {
     settings
 }
 
-/// v1 counts 2 to 262,144 around 1,024 what v2 counts 1 to 10,000 around 100.
+/// v2's weight as v1's shares: the inverse of v2's `weight`.
 fn shares(weight: u64) -> u64 {
-    (weight * 1024 / 100).clamp(2, 262_144)
+    let log10 = (weight.clamp(1, 10_000) as f64).log10();
+    let log2 = ((125.0f64 * 125.0 + 4.0 * 612.0 * (log10 + 7.0 / 34.0)).sqrt() - 125.0) / 2.0;
+    (log2.exp2().round() as u64).clamp(2, 262_144)
 }
 
 fn cpuset(resources: &Resources) -> Vec<Setting> {
@@ -272,6 +277,6 @@ mod tests {
 
     #[test]
     fn weights_become_shares() {
-        assert_eq!([1, 100, 10_000].map(shares), [10, 1024, 102_400]);
+        assert_eq!([1, 100, 10_000].map(shares), [2, 1024, 262_144]);
     }
 }

@@ -36,7 +36,9 @@ fn cpu(resources: &Resources) -> Vec<Setting> {
             .map_or("max".into(), |time| time.as_micros().to_string());
         format!("{time} {}", quota.period.as_micros())
     });
-    let mut settings = one("cpu.weight", resources.cpu_weight);
+    let weight = resources.cpu_weight.or(resources.cpu_shares.map(weight));
+    let mut settings = one("cpu.weight", weight);
+    settings.extend(one("cpu.idle", resources.cpu_idle.map(u8::from)));
     settings.extend(one("cpu.max", quota));
     // After the quota, which bounds it.
     settings.extend(one(
@@ -44,6 +46,15 @@ fn cpu(resources: &Resources) -> Vec<Setting> {
         resources.cpu_burst.map(|burst| burst.as_micros()),
     ));
     settings
+}
+
+/// v1's shares as v2's weight: the parabola in the logarithms through least, default and most of both
+/// (2, 1; 1,024, 100; 262,144, 10,000).
+fn weight(shares: u64) -> u64 {
+    let log2 = (shares.clamp(2, 262_144) as f64).log2();
+    let log10 = (log2 * log2 + 125.0 * log2) / 612.0 - 7.0 / 34.0;
+    // Rounding errors must not lift the three exact points by one.
+    (10f64.powf(log10) - 1e-9).ceil() as u64
 }
 
 fn cpuset(resources: &Resources) -> Vec<Setting> {
@@ -184,6 +195,14 @@ mod tests {
                 r.unified("memory.max", "7").memory(1 << 20);
             },
             &["memory.max=1048576", "memory.max=7"],
+        );
+    }
+
+    #[test]
+    fn shares_become_weights() {
+        assert_eq!(
+            [2, 256, 512, 1024, 2048, 262_144].map(weight),
+            [1, 35, 59, 100, 174, 10_000]
         );
     }
 
