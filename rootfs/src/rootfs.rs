@@ -293,14 +293,12 @@ impl Ready {
             return Ok(None);
         };
         let why = "the processes of the child's pid namespace";
-        let proc = proc.mount().slot(Maker::Child, draft, "proc", why)?;
-        attach(
-            draft,
-            proc,
-            (Fd::Cwd, "proc"),
-            "its own processes, and no others",
-        )?;
-        Ok(Some(proc))
+        let slot = proc.mount().slot(Maker::Child, draft, "proc", why)?;
+        // After all other mounts: whatever lies at the place, links and volumes that they led there, the kernel's own is on top.
+        let (from, dir, path) = (slot.into(), Fd::Cwd, path("proc")?);
+        let why = "its own processes, and no others";
+        draft.child(Phase::Root, Call::MoveMount { from, dir, path }, why);
+        Ok(Some(slot))
     }
 
     fn sys(&self, draft: &mut Draft) -> Result<Option<Slot>> {

@@ -2,20 +2,13 @@
 
 use ampoule_namespaces::launch;
 use ampoule_plan::{Call, Draft, Fd, Namespaces, OpenFlags, Part, Phase, path, words};
-use ampoule_rootfs::{Maker, Rootfs, Templates};
+use ampoule_rootfs::Maker;
 use std::error::Error;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;
 
 pub type Outcome<T = ()> = Result<T, Box<dyn Error>>;
-
-/// What a shell script says that runs as root of a container with this root tree.
-pub fn shell(rootfs: &Rootfs, templates: &Templates, script: &str) -> Outcome<String> {
-    let rootfs = rootfs.clone();
-    let parts = rootfs.prepare(templates)?;
-    run(&[&parts], maker(), script)
-}
 
 /// Whoever can make mounts here.
 pub fn maker() -> Maker {

@@ -2,7 +2,7 @@
 //!
 //! The tests of this module are skipped for root; one test starts this binary again as an ordinary user, who runs them.
 
-use crate::inside::shell;
+use crate::shell;
 use ampoule_rootfs::{Root, Rootfs, Templates};
 use needs::needs;
 use std::os::unix::process::CommandExt;

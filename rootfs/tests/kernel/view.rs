@@ -1,6 +1,6 @@
 //! The host view, from inside.
 
-use crate::inside::shell;
+use crate::shell;
 use ampoule_rootfs::{Root, Rootfs, Templates};
 use needs::needs;
 
