@@ -1,0 +1,11 @@
+//! Tests of volumes on the running kernel: what a process that has them sees.
+
+#[path = "../../../rootfs/tests/kernel/inside.rs"]
+mod inside;
+mod places;
+mod restrictions;
+mod scratch;
+
+fn main() -> std::process::ExitCode {
+    needs::run()
+}

@@ -1,0 +1,76 @@
+//! What a volume lets the container do.
+
+use crate::scratch::{Scratch, shell};
+use ampoule_volumes::{Bind, Tmpfs, Volume};
+use needs::needs;
+
+needs!(root => a_directory_is_shared_both_ways);
+fn a_directory_is_shared_both_ways() {
+    let scratch = Scratch::new();
+    scratch.file("in", "from the host\n");
+    let volume = Volume::bind(Bind::new(scratch.path()), "/data");
+    let said = shell([volume], "cat /data/in; echo back > /data/out").unwrap();
+    assert_eq!(said, "from the host\n");
+    let back = std::fs::read_to_string(scratch.path().join("out")).unwrap();
+    assert_eq!(back, "back\n");
+}
+
+needs!(root => a_single_file_is_shared);
+fn a_single_file_is_shared() {
+    let scratch = Scratch::new();
+    let file = scratch.file("motd", "hello\n");
+    let volume = Volume::bind(Bind::new(&file), "/etc/../srv/motd");
+    assert!(
+        shell([volume], "true").is_err(),
+        "a target with .. was taken"
+    );
+    let volume = Volume::bind(Bind::new(&file), "/srv/deep/motd");
+    let said = shell([volume], "cat /srv/deep/motd; echo more >> /srv/deep/motd").unwrap();
+    assert_eq!(said, "hello\n");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "hello\nmore\n");
+}
+
+needs!(root => read_only_is_so_with_all_that_is_mounted_below);
+fn read_only_is_so_with_all_that_is_mounted_below() {
+    let bind = Bind {
+        read_only: true,
+        ..Bind::new("/dev")
+    };
+    let volume = Volume::bind(bind.clone(), "/data");
+    let script = "(touch /data/shm/ampoule-x) 2>&1; (echo > /data/null) 2>&1; true";
+    let said = shell([volume], script).unwrap();
+    assert!(said.contains("Read-only file system"), "{said}");
+    assert!(
+        said.contains("Permission denied"),
+        "its devices cannot be opened: {said}"
+    );
+    let above = Bind {
+        writable_below: true,
+        ..bind
+    };
+    let script =
+        "touch /data/shm/ampoule-y && rm /data/shm/ampoule-y && (mkdir /data/z) 2>&1; true";
+    let said = shell([Volume::bind(above, "/data")], script).unwrap();
+    assert!(said.contains("Read-only file system"), "{said}");
+}
+
+needs!(root => a_tmpfs_ends_where_its_size_says);
+fn a_tmpfs_ends_where_its_size_says() {
+    let volume = Volume::parse_tmpfs("/scratch:size=64k,mode=700").unwrap();
+    let script = "stat -c %a /scratch; (dd if=/dev/zero of=/scratch/x bs=1k count=128) 2>&1; \
+                  cp /bin/true /scratch/t; (/scratch/t) 2>&1; true";
+    let said = shell([volume], script).unwrap();
+    assert!(said.starts_with("700\n"), "{said}");
+    assert!(said.contains("No space left on device"), "{said}");
+    assert!(
+        said.contains("Permission denied"),
+        "programs are not executed there: {said}"
+    );
+    let tmpfs = Tmpfs {
+        exec: true,
+        ..Tmpfs::default()
+    };
+    let script = "cp /bin/true /scratch/t && /scratch/t && echo ran";
+    let said = shell([Volume::tmpfs(tmpfs, "/scratch")], script).unwrap();
+    assert_eq!(said, "ran\n");
+}
