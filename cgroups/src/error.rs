@@ -75,8 +75,10 @@ pub enum Error {
         /// Why not, with the remedy where there is one.
         reason: String,
     },
-    /// There is a cgroup of this name, and somebody owns it.
-    #[error("cgroup {name:?} exists already and its owner is alive")]
+    /// There is a cgroup of this name, and somebody owns it (or is just sweeping it).
+    #[error(
+        "cgroup {name:?} exists already, and nobody gave it up: choose another name, or remove it by `Parent::find`"
+    )]
     Exists {
         /// The name.
         name: String,

@@ -4,13 +4,18 @@
 //! before the cgroup and removed after it: a lock file whose lock is free names a cgroup that nobody owns.
 
 use crate::{Error, Result};
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 const SUFFIX: &str = ".lock";
+const UNFINISHED: &str = ".new";
+const EXCLUSIVE: FlockOperation = FlockOperation::NonBlockingLockExclusive;
+
+/// Each try fails only if another process did something in between.
+const TRIES: u32 = 100;
 
 /// The directory with the lock files of one parent.
 #[derive(Debug)]
@@ -28,6 +33,13 @@ pub(crate) enum Taken {
     Stale(Lock),
     /// Somebody holds it.
     Held,
+}
+
+/// What became of a lock file that was there.
+enum Existing {
+    Free(Lock),
+    Held,
+    Gone,
 }
 
 /// A held lock; it ends with the descriptor.
@@ -51,36 +63,87 @@ impl Locks {
 
     /// Takes the lock of a name, making the file where it is missing.
     pub(crate) fn take(&self, name: &str) -> Result<Taken> {
-        // Another process that sweeps may hold a lock file for a moment before its maker does: 100 tries, 10 ms.
-        for _ in 0..100 {
-            let (file, new) = self.open_or_make(name)?;
-            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) if !is_linked(&file).map_err(|e| self.failed("stat", name, e))? => continue,
-                Ok(()) if new => return Ok(Taken::New(Lock(file))),
-                Ok(()) => return Ok(Taken::Stale(Lock(file))),
-                Err(Errno::WOULDBLOCK) if !new => return Ok(Taken::Held),
-                Err(Errno::WOULDBLOCK) => std::thread::sleep(Duration::from_micros(100)),
-                Err(errno) => return Err(self.failed("lock", name, errno)),
+        for _ in 0..TRIES {
+            if let Some(lock) = self.make(name)? {
+                return Ok(Taken::New(lock));
+            }
+            match self.take_existing(name)? {
+                Existing::Free(lock) => return Ok(Taken::Stale(lock)),
+                Existing::Held => return Ok(Taken::Held),
+                // Its owner removed it just now.
+                Existing::Gone => {}
             }
         }
-        Ok(Taken::Held)
+        Err(self.failed("create", name, Errno::AGAIN))
     }
 
     /// Takes the lock of a name whose file exists and whose owner is gone.
     pub(crate) fn take_stale(&self, name: &str) -> Result<Option<Lock>> {
-        let file = match self.open_file(name, OFlags::empty()) {
+        match self.take_existing(name)? {
+            Existing::Free(lock) => Ok(Some(lock)),
+            Existing::Held | Existing::Gone => Ok(None),
+        }
+    }
+
+    fn take_existing(&self, name: &str) -> Result<Existing> {
+        let file = match self.open_file(&file_name(name), OFlags::empty()) {
             Ok(file) => file,
-            Err(Errno::NOENT) => return Ok(None),
+            Err(Errno::NOENT) => return Ok(Existing::Gone),
             Err(errno) => return Err(self.failed("open", name, errno)),
         };
-        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {
-                let linked = is_linked(&file).map_err(|e| self.failed("stat", name, e))?;
-                Ok(linked.then_some(Lock(file)))
+        match rustix::fs::flock(&file, EXCLUSIVE) {
+            Ok(()) if is_linked(&file).map_err(|e| self.failed("stat", name, e))? => {
+                Ok(Existing::Free(Lock(file)))
             }
-            Err(Errno::WOULDBLOCK) => Ok(None),
+            Ok(()) => Ok(Existing::Gone),
+            Err(Errno::WOULDBLOCK) => Ok(Existing::Held),
             Err(errno) => Err(self.failed("lock", name, errno)),
         }
+    }
+
+    /// Makes a lock file that is locked from the moment it can be seen: a sweeper must not find it free. `None` if there is one.
+    fn make(&self, name: &str) -> Result<Option<Lock>> {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        for _ in 0..TRIES {
+            let count = COUNT.fetch_add(1, Ordering::Relaxed);
+            let unfinished = format!("{}-{count}{UNFINISHED}", std::process::id());
+            let file = match self.open_file(&unfinished, OFlags::CREATE | OFlags::EXCL) {
+                Ok(file) => file,
+                // Of a process with the same number in another pid namespace.
+                Err(Errno::EXIST) => continue,
+                Err(errno) => return Err(self.failed("create", name, errno)),
+            };
+            let made = rustix::fs::flock(&file, EXCLUSIVE).and_then(|()| {
+                let (from, to) = (unfinished.as_str(), file_name(name));
+                rustix::fs::renameat_with(&self.dir, from, &self.dir, to, RenameFlags::NOREPLACE)
+            });
+            match made {
+                Ok(()) => return Ok(Some(Lock(file))),
+                // A sweeper took it for a left-over.
+                Err(Errno::WOULDBLOCK | Errno::NOENT) => {}
+                Err(errno) => {
+                    self.unlink(&unfinished)?;
+                    return match errno {
+                        Errno::EXIST => Ok(None),
+                        errno => Err(self.failed("create", name, errno)),
+                    };
+                }
+            }
+        }
+        Err(self.failed("create", name, Errno::AGAIN))
+    }
+
+    /// Removes what makers left that were killed in the middle.
+    pub(crate) fn sweep_unfinished(&self) -> Result<()> {
+        for file in self.files(UNFINISHED)? {
+            let unfinished = format!("{file}{UNFINISHED}");
+            if let Ok(fd) = self.open_file(&unfinished, OFlags::empty())
+                && rustix::fs::flock(&fd, EXCLUSIVE).is_ok()
+            {
+                self.unlink(&unfinished)?;
+            }
+        }
+        Ok(())
     }
 
     /// Whether this descriptor is of the name's lock file: one that was handed over may be anything.
@@ -96,46 +159,38 @@ impl Locks {
 
     /// Removes the lock file, by its holder, once the cgroup is gone.
     pub(crate) fn remove(&self, name: &str) -> Result<()> {
-        match rustix::fs::unlinkat(&self.dir, file_name(name), AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(errno) => Err(self.failed("unlink", name, errno)),
-        }
+        self.unlink(&file_name(name))
     }
 
     /// The names that have a lock file.
     pub(crate) fn names(&self) -> Result<Vec<String>> {
+        self.files(SUFFIX)
+    }
+
+    /// The names of the files with that suffix, without it.
+    fn files(&self, suffix: &str) -> Result<Vec<String>> {
         let list = || -> rustix::io::Result<Vec<String>> {
             let mut names = Vec::new();
             for entry in rustix::fs::Dir::read_from(&self.dir)? {
                 let entry = entry?;
                 let name = entry.file_name().to_string_lossy();
-                names.extend(name.strip_suffix(SUFFIX).map(str::to_owned));
+                names.extend(name.strip_suffix(suffix).map(str::to_owned));
             }
             Ok(names)
         };
         list().map_err(|errno| Error::kernel("list", &self.path, errno))
     }
 
-    fn open_or_make(&self, name: &str) -> Result<(OwnedFd, bool)> {
-        // Between the two a sweep may remove the file: then the next round makes it.
-        for _ in 0..100 {
-            match self.open_file(name, OFlags::CREATE | OFlags::EXCL) {
-                Ok(file) => return Ok((file, true)),
-                Err(Errno::EXIST) => {}
-                Err(errno) => return Err(self.failed("create", name, errno)),
-            }
-            match self.open_file(name, OFlags::empty()) {
-                Ok(file) => return Ok((file, false)),
-                Err(Errno::NOENT) => {}
-                Err(errno) => return Err(self.failed("open", name, errno)),
-            }
+    fn unlink(&self, file: &str) -> Result<()> {
+        match rustix::fs::unlinkat(&self.dir, file, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(Error::kernel("unlink", &self.path.join(file), errno)),
         }
-        Err(self.failed("create", name, Errno::AGAIN))
     }
 
-    fn open_file(&self, name: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    fn open_file(&self, file: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
         let flags = flags | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        rustix::fs::openat(&self.dir, file_name(name), flags, Mode::RUSR | Mode::WUSR)
+        rustix::fs::openat(&self.dir, file, flags, Mode::RUSR | Mode::WUSR)
     }
 
     fn failed(&self, action: &str, name: &str, errno: Errno) -> Error {

@@ -244,7 +244,7 @@ impl Parent {
     /// The first that occurred, after all others have been tried.
     pub fn gc(&self) -> Result<Vec<String>> {
         let mut swept = Vec::new();
-        let mut result = Ok(());
+        let mut result = self.0.locks.sweep_unfinished();
         for name in self.0.locks.names()? {
             match self.0.collect(&name) {
                 Ok(true) => swept.push(name),

@@ -7,6 +7,7 @@ use needs::needs;
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 needs!(root => what_is_dropped_is_gone);
 fn what_is_dropped_is_gone() {
@@ -228,6 +229,40 @@ fn the_calling_process_enters_by_itself() {
         "nothing was ever inside"
     );
     cgroup.kill(SECONDS).unwrap();
+}
+
+needs!(root => many_threads_and_a_sweeper_do_not_meet);
+fn many_threads_and_a_sweeper_do_not_meet() {
+    on_every_layout("threads", |scene| {
+        let busy = AtomicBool::new(true);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let other = scene.again();
+                while busy.load(Ordering::Relaxed) {
+                    // The others are alive, so there is nothing to sweep.
+                    assert_eq!(other.gc().unwrap(), Vec::<String>::new());
+                }
+            });
+            let workers: Vec<_> = (0..8)
+                .map(|worker| {
+                    scope.spawn(move || {
+                        for round in 0..20 {
+                            let name = format!("{worker}-{round}");
+                            let cgroup = scene
+                                .parent
+                                .create(&name, Resources::new().pids(3))
+                                .unwrap();
+                            assert!(directories(&cgroup).iter().all(|path| path.is_dir()));
+                            cgroup.remove().unwrap();
+                        }
+                    })
+                })
+                .collect();
+            let results: Vec<_> = workers.into_iter().map(|worker| worker.join()).collect();
+            busy.store(false, Ordering::Relaxed);
+            results.into_iter().for_each(|result| result.unwrap());
+        });
+    });
 }
 
 fn directories(cgroup: &Cgroup) -> Vec<PathBuf> {

@@ -1,7 +1,7 @@
 //! Limits that hold, and what is counted when they do.
 
 use super::harness::{GREEDY, eventually, on_every_layout, shell};
-use ampoule_cgroups::{Controller, ErrorKind, Limit, Resources};
+use ampoule_cgroups::{Controller, ErrorKind, IoLimit, Limit, Resources};
 use needs::needs;
 use std::time::Duration;
 
@@ -116,5 +116,134 @@ fn cpusets_work_from_the_first_process_on() {
             .create("two", Resources::new().account(Controller::CpuSet))
             .unwrap();
         assert_eq!(shell(&plain, "echo in").line(), "in");
+    });
+}
+
+needs!(root => every_limit_that_is_available_is_set);
+fn every_limit_that_is_available_is_set() {
+    let root_control = "/sys/fs/cgroup/unified/cgroup.subtree_control";
+    let before = std::fs::read_to_string(root_control).unwrap_or_default();
+    on_every_layout("all", |scene| {
+        let available = scene.parent.controllers();
+        let mut limits = Resources::new();
+        limits
+            .memory(32 << 20)
+            .memory_low(1 << 20)
+            .pids(7)
+            .cpus(0.5)
+            .cpu_weight(50);
+        limits
+            .cpu_burst(Duration::from_millis(10))
+            .cpuset_cpus("0")
+            .cpuset_mems("0");
+        if available.contains(Controller::HugeTlb) {
+            limits.hugetlb("2MB", 4 << 20);
+        }
+        let disk = std::fs::read_to_string("/sys/block/vda/dev").unwrap_or_default();
+        if let Some((major, minor)) = disk.trim().split_once(':') {
+            limits.io(IoLimit {
+                major: major.parse().unwrap(),
+                minor: minor.parse().unwrap(),
+                read_bps: Some(Limit::Max(1 << 20)),
+                write_iops: Some(Limit::Max(100)),
+                ..IoLimit::default()
+            });
+        }
+        let cgroup = scene.parent.create("one", &limits).unwrap();
+        let read = |names: [&str; 2]| {
+            let mut files = cgroup
+                .paths()
+                .flat_map(|(_, path)| names.map(|name| path.join(name)));
+            std::fs::read_to_string(files.find(|file| file.exists()).unwrap()).unwrap()
+        };
+        assert_eq!(
+            read(["memory.max", "memory.limit_in_bytes"]).trim(),
+            "33554432"
+        );
+        assert_eq!(read(["pids.max", "pids.max"]).trim(), "7");
+        assert_eq!(read(["cpu.max.burst", "cpu.cfs_burst_us"]).trim(), "10000");
+        assert_eq!(read(["cpuset.cpus", "cpuset.cpus"]).trim(), "0");
+        if available.contains(Controller::HugeTlb) {
+            let bytes = read(["hugetlb.2MB.max", "hugetlb.2MB.limit_in_bytes"]);
+            assert_eq!(bytes.trim(), "4194304");
+            let hugetlb = cgroup.stats().unwrap().hugetlb;
+            assert!(hugetlb.contains(&("2MB".into(), 0)), "{hugetlb:?}");
+        }
+        if !disk.is_empty() {
+            let rates = read(["io.max", "blkio.throttle.read_bps_device"]);
+            assert!(rates.contains("1048576"), "{rates}");
+        }
+    });
+    if std::fs::read_to_string(root_control).is_ok_and(|now| now != before) {
+        std::fs::write(root_control, "-hugetlb").unwrap();
+    }
+}
+
+needs!(root => a_missing_device_and_a_missing_cpu_are_told);
+fn a_missing_device_and_a_missing_cpu_are_told() {
+    on_every_layout("missing", |scene| {
+        let limit = IoLimit {
+            major: 4095,
+            minor: 5,
+            read_bps: Some(Limit::Max(5)),
+            ..IoLimit::default()
+        };
+        let error = scene
+            .parent
+            .create("one", Resources::new().io(limit))
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+        assert!(error.to_string().contains("4095:5"), "{error}");
+        let error = scene
+            .parent
+            .create("one", Resources::new().cpuset_cpus("60000"))
+            .unwrap_err();
+        assert!(error.to_string().contains("cpuset.cpus"), "{error}");
+    });
+}
+
+needs!(root, cgroup_v2 => raw_values_reach_their_files);
+fn raw_values_reach_their_files() {
+    on_every_layout("raw", |scene| {
+        let mut limits = Resources::new();
+        limits
+            .unified("memory.high", "16777216")
+            .unified("cgroup.max.depth", "2")
+            .oom_group(true);
+        let cgroup = scene.parent.create("one", &limits).unwrap();
+        let (_, path) = cgroup.paths().next().unwrap();
+        assert_eq!(
+            std::fs::read_to_string(path.join("memory.high"))
+                .unwrap()
+                .trim(),
+            "16777216"
+        );
+        assert_eq!(
+            std::fs::read_to_string(path.join("cgroup.max.depth"))
+                .unwrap()
+                .trim(),
+            "2"
+        );
+        assert_eq!(
+            std::fs::read_to_string(path.join("memory.oom.group"))
+                .unwrap()
+                .trim(),
+            "1"
+        );
+    });
+}
+
+needs!(root, cgroup_v1 => what_v1_lacks_is_an_error_and_leaves_nothing);
+fn what_v1_lacks_is_an_error_and_leaves_nothing() {
+    on_every_layout("lacks", |scene| {
+        for limits in [
+            Resources::new().memory_high(1 << 20).clone(),
+            Resources::new().memory(1 << 20).oom_group(true).clone(),
+            Resources::new().unified("memory.max", "1000000").clone(),
+        ] {
+            let error = scene.parent.create("one", &limits).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+        }
+        assert_eq!(scene.parent.names().unwrap(), Vec::<String>::new());
     });
 }

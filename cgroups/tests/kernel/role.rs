@@ -96,6 +96,11 @@ fn delegated(parent: &str) {
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
     assert!(error.to_string().contains("CAP_BPF"), "{error}");
     drop(cgroup);
+    let error = parent
+        .create("two", Resources::new().io_weight(5))
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotDelegated, "{error}");
+    assert!(error.to_string().contains("io controller"), "{error}");
     assert_eq!(parent.names().unwrap(), Vec::<String>::new());
     ready();
 }
