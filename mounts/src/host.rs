@@ -37,6 +37,18 @@ impl Mount {
         self.finish(mount, self.set)
     }
 
+    /// Looks at what it is made of, for one that the child will make: the child's own errors come later and say less.
+    pub(crate) fn look(&self) -> Result<()> {
+        match &self.source {
+            Source::Overlay(overlay) => overlay.look(),
+            Source::Copy { path, .. } => match std::fs::symlink_metadata(path) {
+                Ok(_) => Ok(()),
+                Err(error) => Err(Error::kernel(format!("copy the mount at {path:?}"), error)),
+            },
+            Source::New { .. } | Source::Handed(_) => Ok(()),
+        }
+    }
+
     /// Applies what can be said only of a mount that exists.
     fn finish(&self, mount: OwnedFd, set: MountAttributes) -> Result<OwnedFd> {
         let change = Change {

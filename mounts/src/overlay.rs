@@ -1,12 +1,13 @@
 //! Directories laid over one another: overlayfs.
 
-use crate::host::{Fs, open_directory};
+use crate::host::{Fs, aside, attach_aside, open_directory};
 use crate::{Error, ErrorKind, Mount, Result, kernel};
 use ampoule_plan::{Call, Config, Draft, Fd, Phase, Slot, path};
-use rustix::fs::{Mode, mkdirat};
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid, chmodat, chownat, mkdirat, openat};
 use std::ffi::{CString, OsString};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Directories laid over one another, the first on top; an upper directory takes what is written.
 #[derive(Debug, Clone, Default)]
@@ -15,6 +16,8 @@ pub struct Overlay {
     upper: Option<Upper>,
     volatile: bool,
     user_xattr: bool,
+    idmap: Option<Arc<OwnedFd>>,
+    owner: Option<(u32, u32)>,
 }
 
 /// Where an overlay keeps what is written.
@@ -69,6 +72,19 @@ impl Overlay {
         self
     }
 
+    /// Shows the owners of the layers' files through the map of a user namespace (kernel 6.15; an overlay itself cannot be mapped).
+    #[doc(alias = "MOUNT_ATTR_IDMAP")]
+    pub fn idmap(mut self, user_namespace: impl Into<Arc<OwnedFd>>) -> Overlay {
+        self.idmap = Some(user_namespace.into());
+        self
+    }
+
+    /// Who owns the root directory of an upper file system in memory, as the host counts users and groups.
+    pub fn owner(mut self, uid: u32, gid: u32) -> Overlay {
+        self.owner = Some((uid, gid));
+        self
+    }
+
     fn checked(&self) -> Result<()> {
         let least = if self.upper.is_some() { 1 } else { 2 };
         match self.lower.len() {
@@ -82,18 +98,43 @@ impl Overlay {
         }
     }
 
+    /// Looks at the layers, for one that the child will make.
+    pub(crate) fn look(&self) -> Result<()> {
+        self.layers()?;
+        match &self.upper {
+            Some(Upper::Directory { upper, work }) => {
+                open_directory(upper)?;
+                open_directory(work).map(drop)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn layers(&self) -> Result<Vec<OwnedFd>> {
+        self.checked()?;
+        self.lower.iter().map(open_directory).collect()
+    }
+
+    fn mapped_layers(&self, namespace: &Arc<OwnedFd>) -> Result<Vec<OwnedFd>> {
+        self.checked()?;
+        if !kernel::composes_detached() {
+            let what = "an overlay of id-mapped layers needs kernel 6.15";
+            return Err(Error::refused(ErrorKind::Unsupported, what));
+        }
+        let mapped = |path| Mount::copy(path).idmap(namespace.clone()).create();
+        self.lower.iter().map(mapped).collect()
+    }
+
     /// Makes it, configured but not yet mounted.
     pub(crate) fn open(&self) -> Result<Fs> {
-        self.checked()?;
-        let layers: Vec<OwnedFd> = self
-            .lower
-            .iter()
-            .map(open_directory)
-            .collect::<Result<_>>()?;
+        let layers = match &self.idmap {
+            Some(namespace) => self.mapped_layers(namespace)?,
+            None => self.layers()?,
+        };
         match kernel::composes_detached() {
             true => self.configure(&layers),
             // Older kernels take a detached upper file system from nobody, and many layers only by very short names.
-            false => crate::host::aside(|| self.configure(&layers)),
+            false => aside(|| self.configure(&layers)),
         }
     }
 
@@ -104,51 +145,22 @@ impl Overlay {
                 fs.string("lowerdir+", through(layer))?;
             }
         } else {
-            fs.string("lowerdir", self.short_names(layers)?)?;
-        }
-        match &self.upper {
-            None => {}
-            Some(Upper::Directory { upper, work }) => {
-                let (upper, work) = (open_directory(upper)?, open_directory(work)?);
-                fs.string("upperdir", through(&upper))?;
-                fs.string("workdir", through(&work))?;
-                self.flags(&fs)?;
-                // The names lead through descriptors, which have to live until the kernel has followed them.
-                return fs.create();
-            }
-            Some(Upper::Memory { size }) => {
-                let memory = memory(*size).create()?;
-                for name in ["upper", "work"] {
-                    mkdirat(&memory, name, Mode::from(0o755))
-                        .map_err(|e| Error::kernel(format!("make the overlay's {name}"), e))?;
-                }
-                crate::host::attach_aside(&memory)?;
-                fs.string("upperdir", format!("{}/upper", through(&memory)))?;
-                fs.string("workdir", format!("{}/work", through(&memory)))?;
-                self.flags(&fs)?;
-                return fs.create();
-            }
-        }
-        self.flags(&fs)?;
-        fs.create()
-    }
-
-    fn flags(&self, fs: &Fs) -> Result<()> {
-        if self.volatile && self.upper.is_some() {
-            fs.flag("volatile")?;
+            fs.string("lowerdir", short_names(layers)?)?;
         }
         if self.user_xattr {
             fs.flag("userxattr")?;
         }
-        Ok(())
-    }
-
-    /// All layers in one value: relative to `/proc/thread-self/fd`, because the value ends at 255 bytes.
-    fn short_names(&self, layers: &[OwnedFd]) -> Result<String> {
-        let at = "/proc/thread-self/fd";
-        rustix::process::chdir(at).map_err(|e| Error::kernel(format!("enter {at}"), e))?;
-        let names: Vec<String> = layers.iter().map(|fd| fd.as_raw_fd().to_string()).collect();
-        fits(names.join(":"))
+        let Some(upper) = &self.upper else {
+            return fs.create();
+        };
+        if self.volatile {
+            fs.flag("volatile")?;
+        }
+        let place = upper.open(self.owner)?;
+        fs.string("upperdir", through(&place.upper))?;
+        fs.string("workdir", through(&place.work))?;
+        // The names lead through descriptors, which live until the kernel has followed them.
+        fs.create()
     }
 
     /// Lets the child make it. The slot is that of the configured file system.
@@ -156,6 +168,10 @@ impl Overlay {
     /// The child names its layers by short links in a small file system of its own, because one value ends at 255 bytes.
     pub(crate) fn draft(&self, draft: &mut Draft) -> Result<Slot> {
         self.checked()?;
+        if self.idmap.is_some() {
+            let what = "id-map the layers of an overlay without privilege";
+            return Err(Error::refused(ErrorKind::Denied, what));
+        }
         let size = match self.upper {
             Some(Upper::Memory { size }) => size,
             _ => 1 << 20,
@@ -235,6 +251,56 @@ impl Overlay {
         set(Config::Create, "the file system is made");
         Ok(fs)
     }
+}
+
+/// An upper directory that the kernel can be pointed at.
+struct Writable {
+    upper: OwnedFd,
+    work: OwnedFd,
+    /// A detached mount is undone with its descriptor.
+    _mount: Option<OwnedFd>,
+}
+
+impl Upper {
+    fn open(&self, owner: Option<(u32, u32)>) -> Result<Writable> {
+        let (upper, work, mount) = match self {
+            Upper::Directory { upper, work } => {
+                (open_directory(upper)?, open_directory(work)?, None)
+            }
+            Upper::Memory { size } => {
+                let memory = memory(*size).create()?;
+                attach_aside(&memory)?;
+                let upper = subdirectory(&memory, "upper", owner)?;
+                (upper, subdirectory(&memory, "work", None)?, Some(memory))
+            }
+        };
+        Ok(Writable {
+            upper,
+            work,
+            _mount: mount,
+        })
+    }
+}
+
+fn subdirectory(dir: &OwnedFd, name: &str, owner: Option<(u32, u32)>) -> Result<OwnedFd> {
+    let failed = |e| Error::kernel(format!("make the overlay's directory {name}"), e);
+    mkdirat(dir, name, Mode::from(0o755)).map_err(failed)?;
+    // The upper directory's mode and owner are those of the root, whatever the host's umask.
+    chmodat(dir, name, Mode::from(0o755), AtFlags::empty()).map_err(failed)?;
+    if let Some((uid, gid)) = owner {
+        let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+        chownat(dir, name, Some(uid), Some(gid), AtFlags::empty()).map_err(failed)?;
+    }
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat(dir, name, flags, Mode::empty()).map_err(failed)
+}
+
+/// All layers in one value: relative to `/proc/thread-self/fd`, because the value ends at 255 bytes.
+fn short_names(layers: &[OwnedFd]) -> Result<String> {
+    let at = "/proc/thread-self/fd";
+    rustix::process::chdir(at).map_err(|e| Error::kernel(format!("enter {at}"), e))?;
+    let names: Vec<String> = layers.iter().map(|fd| fd.as_raw_fd().to_string()).collect();
+    fits(names.join(":"))
 }
 
 fn memory(size: u64) -> Mount {

@@ -187,7 +187,18 @@ impl Tree {
     pub fn prepare(self, maker: Maker) -> Result<Ready> {
         Ok(match maker {
             Maker::Host => Ready::Planted(self.plant()?),
-            Maker::Child => Ready::Described(self),
+            Maker::Child => {
+                self.look()?;
+                Ready::Described(self)
+            }
+        })
+    }
+
+    fn look(&self) -> Result<()> {
+        self.base.look()?;
+        self.nodes.iter().try_for_each(|(_, node)| match node {
+            Node::Mount(mount) => mount.look(),
+            _ => Ok(()),
         })
     }
 
