@@ -1,6 +1,6 @@
 //! What the kernel shows of itself: `/proc`, `/sys`, `/sys/fs/cgroup`.
 
-use crate::{Error, Mount, Result};
+use crate::{Error, Maker, Mount, Result};
 use ampoule_mounts::{MountAttributes, Tree};
 use std::fs;
 
@@ -75,12 +75,16 @@ impl Proc {
 }
 
 impl Sys {
-    pub(crate) fn mount(self) -> Option<Mount> {
-        match self {
-            Sys::Own => Some(Mount::new("sysfs").attributes(RESTRICTED).read_only()),
-            Sys::Host => Some(Mount::copy_all("/sys").attributes(RESTRICTED).read_only()),
-            Sys::Absent => None,
-        }
+    /// Who makes it, and what.
+    pub(crate) fn mount(self, maker: Maker) -> Option<(Maker, Mount)> {
+        let (maker, mount) = match (self, maker) {
+            (Sys::Absent, _) => return None,
+            (Sys::Own, _) => (Maker::Child, Mount::new("sysfs")),
+            (Sys::Host, Maker::Host) => (maker, Mount::copy("/sys")),
+            // In a user namespace what is mounted below comes along: it hides what it lies on, and the kernel keeps it so.
+            (Sys::Host, Maker::Child) => (maker, Mount::copy_all("/sys")),
+        };
+        Some((maker, mount.attributes(RESTRICTED).read_only()))
     }
 }
 

@@ -33,6 +33,13 @@ pub(crate) struct Made {
     pub seen: Option<Arc<OwnedFd>>,
 }
 
+impl Made {
+    fn of(tree: ampoule_mounts::Ready) -> Made {
+        let (parts, seen) = (Vec::new(), None);
+        Made { tree, parts, seen }
+    }
+}
+
 impl Root {
     /// A read-only view of this machine's programs, with private `/tmp`, `/home`, `/root`, `/run` and `/var/tmp`.
     ///
@@ -62,7 +69,8 @@ impl Root {
     }
 
     /// Shows the owners of files through the map of a user namespace: a root that is owned by 0 on disk then belongs to the
-    /// container's root. For a directory and an overlay without one of its own; kernel 5.12.
+    /// container's root. For a directory (kernel 5.12) and the
+    /// layers of an overlay (kernel 6.15).
     #[doc(alias = "MOUNT_ATTR_IDMAP")]
     pub fn idmap(mut self, user_namespace: impl Into<Arc<OwnedFd>>) -> Root {
         self.idmap = Some(user_namespace.into());
@@ -88,12 +96,29 @@ impl Root {
                 let mount = if read_only { mount.read_only() } else { mount };
                 (mount, Some(directory))
             }
-            Kind::Overlay(overlay) => (Mount::overlay(overlay.clone()), None),
+            // It is the layers that are mapped: the kernel maps no overlay.
+            Kind::Overlay(overlay) => {
+                let tree = Tree::new(Mount::overlay(self.mapped(overlay, owner)));
+                return Ok(Made::of(tree.prepare(maker)?));
+            }
             Kind::Handed(mount) => (Mount::handed(mount.clone()), Some(mount.clone())),
         };
         let tree = Tree::new(idmapped(mount)).prepare(maker)?;
-        let parts = Vec::new();
-        Ok(Made { tree, parts, seen })
+        Ok(Made {
+            seen,
+            ..Made::of(tree)
+        })
+    }
+
+    fn mapped(&self, overlay: &Overlay, owner: Option<(u32, u32)>) -> Overlay {
+        let mut overlay = overlay.clone();
+        if let Some(namespace) = &self.idmap {
+            overlay = overlay.idmap(namespace.clone());
+        }
+        match owner {
+            Some((uid, gid)) => overlay.owner(uid, gid),
+            None => overlay,
+        }
     }
 
     /// Whether what the container writes to it is kept apart from what others read.

@@ -4,8 +4,9 @@ use crate::dev::{Dev, message_queues};
 use crate::mask::{Masks, Places, Prepared};
 use crate::pseudo::{Cgroups, Proc, Sys, directories, unified};
 use crate::root::{Made, Root};
+use crate::templates::empty;
 use crate::{Error, ErrorKind, Maker, Mount, Result, Templates};
-use ampoule_mounts::{self as mounts, MountAttributes, attach};
+use ampoule_mounts::{self as mounts, MountAttributes, Place, attach};
 use ampoule_plan::{Call, Draft, Errno, Fd, Part, Phase, Slot, path};
 use rustix::fs::{Mode, OFlags, ResolveFlags, mkdirat, openat2};
 use std::os::fd::BorrowedFd;
@@ -302,51 +303,41 @@ impl Ready {
     }
 
     fn sys(&self, draft: &mut Draft) -> Result<Option<Slot>> {
-        let Rootfs {
-            maker,
-            sys,
-            cgroups,
-            ..
-        } = &self.description;
-        let Some(mount) = sys.mount() else {
+        let description = &self.description;
+        let Some((maker, mount)) = description.sys.mount(description.maker) else {
             return Ok(None);
         };
-        let maker = match sys {
-            Sys::Host => *maker,
-            _ => Maker::Child,
+        let why = "the devices of the child's network namespace";
+        let sys = mount.slot(maker, draft, "sys", why)?;
+        let why = "the kernel's devices, to be read only";
+        attach(draft, sys, (Fd::Cwd, "sys"), why)?;
+        let place = (sys.into(), "fs/cgroup");
+        let why = "its own part of the hierarchy";
+        let own = |draft: &mut Draft, mount: Mount, place: Place<'_>| -> Result<()> {
+            let mount = mount.slot(Maker::Child, draft, "cgroup", why)?;
+            attach(draft, mount, place, why)
         };
-        let slot = mount.slot(
-            maker,
-            draft,
-            "sys",
-            "the devices of the child's network namespace",
-        )?;
-        attach(
-            draft,
-            slot,
-            (Fd::Cwd, "sys"),
-            "the kernel's devices, to be read only",
-        )?;
-        match (cgroups, &self.hierarchies) {
-            (Cgroups::Absent, _) => {}
+        match (&description.cgroups, &self.hierarchies) {
             (Cgroups::Hierarchies(list), Some(tree)) => {
                 let why = "a directory for each hierarchy";
-                let base = tree.attach(draft, "cgroup", why, (slot.into(), "fs/cgroup"))?;
+                let base = tree.attach(draft, "hierarchies", why, place)?;
                 for hierarchy in list {
-                    let why = "its own part of the hierarchy";
-                    let mount = hierarchy
-                        .mount()
-                        .slot(Maker::Child, draft, "hierarchy", why)?;
-                    attach(draft, mount, (base.into(), &hierarchy.directory), why)?;
+                    own(
+                        draft,
+                        hierarchy.mount(),
+                        (base.into(), &hierarchy.directory),
+                    )?;
                 }
             }
-            _ => {
-                let why = "its own part of the hierarchy";
-                let mount = unified().slot(Maker::Child, draft, "cgroup", why)?;
-                attach(draft, mount, (slot.into(), "fs/cgroup"), why)?;
+            (Cgroups::Absent, _) if description.sys == Sys::Host => {
+                let cover =
+                    empty().slot(Maker::Child, draft, "empty", "covers the host's cgroups")?;
+                attach(draft, cover, place, "they say too much of the machine")?;
             }
+            (Cgroups::Absent, _) => {}
+            _ => own(draft, unified(), place)?,
         }
-        Ok(Some(slot))
+        Ok(Some(sys))
     }
 }
 

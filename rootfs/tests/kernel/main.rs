@@ -1,7 +1,10 @@
 //! Tests of root trees on the running kernel: what a process inside them sees.
 
 mod inside;
+mod masks;
 mod ordinary;
+mod roots;
+mod scratch;
 mod view;
 
 use ampoule_rootfs::{Rootfs, Templates};

@@ -1,16 +1,23 @@
 //! The host view, from inside.
 
+use crate::inside::maker;
 use crate::shell;
 use ampoule_rootfs::{Root, Rootfs, Templates};
 use needs::needs;
 
-needs!(root => programs_of_the_machine_run);
+fn host_view() -> Rootfs {
+    let mut rootfs = Rootfs::new(Root::host());
+    rootfs.maker(maker());
+    rootfs
+}
+
+needs!( => programs_of_the_machine_run);
 fn programs_of_the_machine_run() {
     let templates = Templates::new();
     // The second and third use copies of what the first one made.
     for _ in 0..3 {
         let said = shell(
-            &Rootfs::new(Root::host()),
+            &host_view(),
             &templates,
             "id -un; ls -d /usr/bin/env /tmp /etc/passwd; echo x > /tmp/x && cat /tmp/x",
         );
@@ -18,25 +25,20 @@ fn programs_of_the_machine_run() {
     }
 }
 
-needs!(root => it_shows_no_other_directories_of_the_machine);
+needs!( => it_shows_no_other_directories_of_the_machine);
 fn it_shows_no_other_directories_of_the_machine() {
     let script =
         "ls -A /home /root /run /tmp /srv /mnt; ls -d /var/lib /etc/shadow /boot /work; true";
-    let said = shell(&Rootfs::new(Root::host()), &Templates::new(), script).unwrap();
+    let said = shell(&host_view(), &Templates::new(), script).unwrap();
     let missing = said.lines().filter(|line| line.contains("cannot access"));
     assert_eq!(missing.count(), 4, "{said}");
     let empty = said.lines().filter(|line| line.ends_with(':'));
     assert_eq!(empty.count(), 6, "{said}");
 }
 
-needs!(root => only_its_own_mounts_are_there);
+needs!( => only_its_own_mounts_are_there);
 fn only_its_own_mounts_are_there() {
-    let said = shell(
-        &Rootfs::new(Root::host()),
-        &Templates::new(),
-        "cat /proc/self/mountinfo",
-    )
-    .unwrap();
+    let said = shell(&host_view(), &Templates::new(), "cat /proc/self/mountinfo").unwrap();
     let mut points: Vec<&str> = said
         .lines()
         .filter_map(|line| line.split(' ').nth(4))
@@ -60,7 +62,7 @@ fn only_its_own_mounts_are_there() {
         );
     }
     let known = [
-        "/usr", "/opt", "/bin", "/sbin", "/lib", "/etc/", "/proc/", "/sys/",
+        "/usr", "/opt", "/bin", "/sbin", "/lib", "/etc/", "/dev/", "/proc/", "/sys/",
     ];
     for point in points {
         let ours = expected.contains(&point) || known.iter().any(|k| point.starts_with(k));
@@ -68,21 +70,21 @@ fn only_its_own_mounts_are_there() {
     }
 }
 
-needs!(root => programs_cannot_be_changed);
+needs!( => programs_cannot_be_changed);
 fn programs_cannot_be_changed() {
     let script = "for f in /usr/x /opt/x /etc/x /dev/x /sys/x /proc/sys/kernel/core_pattern; do \
                   (echo x > $f) 2>&1; done; true";
-    let said = shell(&Rootfs::new(Root::host()), &Templates::new(), script).unwrap();
+    let said = shell(&host_view(), &Templates::new(), script).unwrap();
     let refused = said.lines().filter(|line| {
         line.contains("Read-only file system") || line.contains("Permission denied")
     });
     assert_eq!(refused.count(), 6, "{said}");
 }
 
-needs!(root => a_compiler_and_an_interpreter_find_what_they_need);
+needs!( => a_compiler_and_an_interpreter_find_what_they_need);
 fn a_compiler_and_an_interpreter_find_what_they_need() {
     let script = "cd /tmp && echo 'int main(void){return 0;}' > a.c && cc -o a a.c && ./a && \
                   /usr/bin/perl -e 'print \"perl\\n\"' && getent hosts localhost | grep -c localhost";
-    let said = shell(&Rootfs::new(Root::host()), &Templates::new(), script).unwrap();
+    let said = shell(&host_view(), &Templates::new(), script).unwrap();
     assert_eq!(said, "perl\n1\n");
 }
