@@ -45,6 +45,7 @@
 mod bpf;
 mod cgroup;
 mod controller;
+mod dbus;
 mod devices;
 mod dir;
 mod error;
@@ -59,6 +60,7 @@ mod node;
 mod oci;
 mod parent;
 mod resources;
+mod scope;
 mod settings;
 mod stats;
 #[cfg(feature = "tokio")]
@@ -73,6 +75,7 @@ pub use events::{Event, Events};
 pub use layout::{Hierarchy, Layout, Mode, Version};
 pub use parent::{Options, Parent};
 pub use resources::{IoLimit, Limit, Quota, Resources};
+pub use scope::enter_scope;
 pub use stats::{CpuStats, IoStats, MemoryStats, PidsStats, Pressure, Pressures, Stall, Stats};
 #[cfg(feature = "tokio")]
 pub use stream::EventStream;

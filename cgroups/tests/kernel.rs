@@ -9,6 +9,7 @@ mod kernel {
     pub mod limits;
     pub mod owner;
     pub mod role;
+    pub mod scope;
 }
 
 fn main() -> std::process::ExitCode {

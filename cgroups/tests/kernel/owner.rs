@@ -4,8 +4,9 @@ use super::harness::{Scene, eventually};
 use super::role;
 use ampoule_cgroups::Layout;
 use needs::needs;
+use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command};
 
 needs!(root => gc_sweeps_after_sigkill);
 fn gc_sweeps_after_sigkill() {
@@ -23,13 +24,15 @@ fn gc_sweeps_after_sigkill() {
 needs!(root, cgroup_v2 => an_ordinary_user_in_a_delegated_subtree);
 fn an_ordinary_user_in_a_delegated_subtree() {
     let subtree = Subtree::new("user", "+memory +pids +cpu");
-    subtree.run_inside("delegated", "user", as_user());
+    let mut user = subtree.start_inside("delegated", "user", as_user());
+    assert!(user.wait().unwrap().success());
 }
 
 needs!(root, cgroup_v2 => a_program_in_its_own_scope_steps_aside);
 fn a_program_in_its_own_scope_steps_aside() {
     let subtree = Subtree::new("scope", "+memory +pids");
-    subtree.run_inside("step-aside", "", as_user());
+    let mut user = subtree.start_inside("step-aside", "", as_user());
+    assert!(user.wait().unwrap().success());
 }
 
 needs!(root => without_delegation_the_error_says_what_is_missing);
@@ -39,14 +42,14 @@ fn without_delegation_the_error_says_what_is_missing() {
 }
 
 /// A part of the v2 hierarchy that belongs to user 65534, as an administrator or systemd would hand it over.
-struct Subtree {
+pub struct Subtree {
     /// Root's, so that it decides which controllers there are.
     outer: PathBuf,
     delegated: PathBuf,
 }
 
 impl Subtree {
-    fn new(name: &str, controllers: &str) -> Subtree {
+    pub fn new(name: &str, controllers: &str) -> Subtree {
         let outer = format!("/sys/fs/cgroup/ampoule-test-{name}-{}", std::process::id());
         let subtree = Subtree {
             delegated: Path::new(&outer).join("delegated"),
@@ -60,27 +63,54 @@ impl Subtree {
             "cgroup.threads",
             "cgroup.subtree_control",
         ] {
-            std::os::unix::fs::chown(subtree.delegated.join(file), Some(65534), Some(65534))
-                .unwrap();
+            chown(subtree.delegated.join(file), Some(65534), Some(65534)).unwrap();
         }
         subtree
     }
 
-    /// Runs the helper inside: in the subtree itself, or in a child that root makes and keeps.
-    fn run_inside(&self, role: &str, child: &str, command: Command) {
+    /// Starts a role inside: in the subtree itself, or in a child of it.
+    pub fn start_inside(&self, role: &str, child: &str, command: Command) -> Child {
+        role::start(self.inside(child, command), role, "mine")
+    }
+
+    /// Starts a program inside.
+    pub fn spawn_inside(&self, child: &str, command: Command) -> Child {
+        self.inside(child, command).spawn().unwrap()
+    }
+
+    /// Kills what is still inside.
+    pub fn kill(&self) {
+        let _ = std::fs::write(self.outer.join("cgroup.kill"), "1");
+        let events = self.outer.join("cgroup.events");
+        eventually("all are killed", || {
+            std::fs::read_to_string(&events).is_ok_and(|text| text.contains("populated 0"))
+        });
+    }
+
+    /// The command behind a shell that enters first.
+    fn inside(&self, child: &str, command: Command) -> Command {
         let home = self.delegated.join(child);
         std::fs::create_dir_all(&home).unwrap();
+        for file in [
+            "",
+            "cgroup.procs",
+            "cgroup.threads",
+            "cgroup.subtree_control",
+        ] {
+            chown(home.join(file), Some(65534), Some(65534)).unwrap();
+        }
         let mut shell = Command::new("sh");
+        let script = format!("echo 0 >{}/cgroup.procs; exec \"$@\"", home.display());
         shell
-            .arg("-c")
-            .arg(format!(
-                "echo 0 >{}/cgroup.procs; exec \"$@\"",
-                home.display()
-            ))
-            .arg("sh");
-        shell.arg(command.get_program()).args(command.get_args());
-        let mut helper = role::start(shell, role, "mine");
-        assert!(helper.wait().unwrap().success());
+            .args(["-c", &script, "sh"])
+            .arg(command.get_program())
+            .args(command.get_args());
+        shell.envs(
+            command
+                .get_envs()
+                .filter_map(|(key, value)| Some((key, value?))),
+        );
+        shell
     }
 }
 
@@ -99,7 +129,7 @@ impl Drop for Subtree {
 }
 
 /// This binary as user 65534, without any privilege.
-fn as_user() -> Command {
+pub fn as_user() -> Command {
     let mut user = Command::new("setpriv");
     user.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
         .arg(role::this_binary());

@@ -1,7 +1,7 @@
 //! What helper processes do: this binary again, in a role instead of the tests. A role says "ready" when it has done its part.
 
 use super::harness;
-use ampoule_cgroups::{Controller, ErrorKind, Options, Resources};
+use ampoule_cgroups::{Controller, ErrorKind, Options, Resources, enter_scope};
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode, Stdio};
@@ -38,6 +38,8 @@ pub fn play(role: &str) -> ExitCode {
         "enter" => enter(parent),
         "delegated" => delegated(parent),
         "step-aside" => step_aside(parent),
+        "scoped" => scoped(parent),
+        "unscoped" => unscoped(),
         "undelegated" => undelegated(parent),
         other => panic!("no role {other}"),
     }
@@ -127,6 +129,41 @@ fn undelegated(parent: &str) {
     let error = Options::new(parent).locks(user_locks()).open().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotDelegated, "{error}");
     assert!(error.to_string().contains("Delegate=yes"), "{error}");
+    ready();
+}
+
+/// Asks systemd for a scope, and makes a limited cgroup in it.
+fn scoped(parent: &str) {
+    enter_scope().unwrap();
+    let own = std::fs::read_to_string("/proc/self/cgroup").unwrap();
+    assert!(
+        own.contains(&format!("/ampoule-{}.scope", std::process::id())),
+        "{own}"
+    );
+    let parent = Options::new(parent)
+        .locks(user_locks())
+        .step_aside(true)
+        .open()
+        .unwrap();
+    let cgroup = parent
+        .create("one", Resources::new().memory(16 << 20).pids(5))
+        .unwrap();
+    cgroup.add_self().unwrap();
+    let own = std::fs::read_to_string("/proc/self/cgroup").unwrap();
+    assert!(own.trim_end().ends_with("/one"), "{own}");
+    ready();
+    // Dropping the cgroup would kill this very process.
+    cgroup.keep();
+}
+
+/// Has no systemd to ask.
+fn unscoped() {
+    let error = enter_scope().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(
+        error.to_string().contains("chowns the directory"),
+        "{error}"
+    );
     ready();
 }
 
