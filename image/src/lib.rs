@@ -5,7 +5,10 @@ mod digest;
 mod error;
 mod manifest;
 mod platform;
+mod progress;
+mod pull;
 mod reference;
+mod source;
 mod store;
 mod tar;
 mod unpack;
@@ -17,7 +20,10 @@ pub use digest::{Algorithm, Digest, Hasher};
 pub use error::{Error, ErrorKind, Result};
 pub use manifest::{Descriptor, Document, Index, LARGEST_MANIFEST, Manifest, media_type};
 pub use platform::Platform;
+pub use progress::{Event, Progress, Silent};
+pub use pull::PullOptions;
 pub use reference::Reference;
+pub use source::{DockerArchive, LayoutSource, OciArchive, Source};
 pub use store::{
     BlobWriter, Collected, Damage, Image, Ingest, Ingestion, LayerInfo, Lease, PendingLayer,
     Rootfs, Store, Tag,

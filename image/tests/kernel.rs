@@ -2,6 +2,8 @@
 
 #[path = "kernel/archive.rs"]
 mod archive;
+#[path = "kernel/pull.rs"]
+mod pull;
 #[path = "kernel/scratch.rs"]
 mod scratch;
 #[path = "kernel/store.rs"]

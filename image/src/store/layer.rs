@@ -19,11 +19,6 @@ pub struct LayerInfo {
     pub bytes: u64,
     /// Whether whiteouts and opaque directories are marked for an overlay mounted with `userxattr`.
     pub user_xattrs: bool,
-    /// The boot in which it was written. Data reaches the disk later than names, so a layer of an earlier boot counts only
-    /// where it was synced.
-    pub boot: String,
-    /// Whether its data is known to be on the disk.
-    pub synced: bool,
 }
 
 /// A layer that is being unpacked, in a directory that nothing uses yet. Dropped before it is committed, it is removed.

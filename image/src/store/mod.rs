@@ -23,11 +23,13 @@ mod tags;
 mod verify;
 
 pub use blob::BlobWriter;
+pub(crate) use blob::mismatch;
 pub use collect::Collected;
 pub use image::{Image, Rootfs};
 pub use ingest::{Ingest, Ingestion};
 pub use layer::{LayerInfo, PendingLayer};
 pub use lease::Lease;
+pub(crate) use tags::REF_NAME;
 pub use tags::Tag;
 pub use verify::Damage;
 
@@ -76,6 +78,11 @@ impl Store {
             Err(_) => store.create(&layout)?,
         }
         Ok(store)
+    }
+
+    /// A layout that is only read, and may lie where nothing can be written.
+    pub(crate) fn foreign(root: PathBuf) -> Self {
+        Self { root }
     }
 
     /// The directory.

@@ -38,6 +38,11 @@ impl<R: BufRead> Reader<R> {
         }
     }
 
+    /// What it reads from; right after [`entry`](Self::entry), at the entry's data.
+    pub(crate) fn stream(&self) -> &R {
+        &self.stream
+    }
+
     /// The next entry, or none at the end of the archive. What was not taken of the last one's data is passed over.
     pub(crate) fn entry(&mut self) -> Result<Option<Entry>, TarError> {
         let mut extensions = Extensions::default();

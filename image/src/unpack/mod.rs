@@ -21,6 +21,7 @@ mod whiteout;
 pub use compression::Compression;
 pub use ownership::{IdRange, Ownership};
 pub use pipeline::unpack;
+pub(crate) use tree::follow;
 
 use crate::Digest;
 use std::collections::BTreeSet;

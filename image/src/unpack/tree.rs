@@ -235,7 +235,7 @@ pub(super) fn split(path: &[u8]) -> (&[u8], &[u8]) {
 }
 
 /// Where a link in `directory` leads, `..` taken by name; it stays beneath the root whatever it says.
-pub(super) fn follow(directory: &[u8], target: &[u8]) -> Vec<u8> {
+pub(crate) fn follow(directory: &[u8], target: &[u8]) -> Vec<u8> {
     let start: &[u8] = if target.starts_with(b"/") {
         b""
     } else {
