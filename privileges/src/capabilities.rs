@@ -138,12 +138,19 @@ impl Capabilities {
         }
     }
 
+    /// All that are in any of the sets.
+    pub fn union(&self) -> CapabilitySet {
+        self.bounding | self.effective | self.permitted | self.inheritable | self.ambient
+    }
+
     /// Finds combinations that the kernel refuses, before anything is started.
     ///
     /// # Errors
-    /// [`Error::CapabilitiesConflict`]: effective beyond permitted, or ambient beyond permitted or inheritable.
+    /// [`Error::CapabilitiesConflict`]: effective beyond permitted, inheritable beyond bounding, ambient beyond permitted or
+    /// inheritable.
     pub fn check(&self) -> Result<(), Error> {
         require("effective", self.effective, "permitted", self.permitted)?;
+        require("inheritable", self.inheritable, "bounding", self.bounding)?;
         require("ambient", self.ambient, "permitted", self.permitted)?;
         require("ambient", self.ambient, "inheritable", self.inheritable)
     }

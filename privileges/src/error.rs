@@ -1,4 +1,5 @@
 use crate::capabilities::CapabilitySet;
+use crate::limits::Resource;
 use std::io;
 
 /// What can be wrong with what was asked for, or with this machine.
@@ -76,6 +77,86 @@ pub enum Error {
         /// What is missing there.
         missing: CapabilitySet,
     },
+    /// Ambient capabilities, and secure bits that keep them from being raised.
+    #[error(
+        "the ambient capabilities {0} cannot be raised under the secure bit NO_CAP_AMBIENT_RAISE"
+    )]
+    AmbientForbidden(CapabilitySet),
+    /// Capabilities that the running kernel does not know.
+    #[error("the running kernel does not know {0}; CapabilitySet::supported() says what it knows")]
+    CapabilitiesUnsupported(CapabilitySet),
+    /// A resource that getrlimit(2) does not know.
+    #[error("unknown resource {name:?}{}", did_you_mean(similar))]
+    UnknownResource {
+        /// The name.
+        name: String,
+        /// The known name that looks most like it.
+        similar: Option<&'static str>,
+    },
+    /// A limit that is not written as one.
+    #[error("{0:?} is no limit: write NAME=SOFT or NAME=SOFT:HARD, such as nofile=1024:2048")]
+    LimitSyntax(String),
+    /// A soft limit above the hard one.
+    #[error("the soft limit {soft} of {resource} is above its hard limit {hard}")]
+    LimitOrder {
+        /// What is limited.
+        resource: Resource,
+        /// The soft limit.
+        soft: u64,
+        /// The hard limit.
+        hard: u64,
+    },
+    /// A number that the kernel refuses.
+    #[error("the {what} {value} is not in {least}..={most}")]
+    OutOfRange {
+        /// What it is.
+        what: &'static str,
+        /// What was given.
+        value: i64,
+        /// The least that is accepted.
+        least: i64,
+        /// The most.
+        most: i64,
+    },
+    /// Times of a deadline that cannot be kept.
+    #[error(
+        "a deadline needs 1024 <= runtime <= deadline <= period (ns), not {runtime}, {deadline}, {period}"
+    )]
+    Deadline {
+        /// Processor time granted.
+        runtime: u64,
+        /// When it must have been granted.
+        deadline: u64,
+        /// In what time.
+        period: u64,
+    },
+    /// A list of processors that is not one.
+    #[error("{0:?} is no list of processors: write numbers and ranges below 8192, such as 0-3,7")]
+    CpuList(String),
+    /// A security module's label on a machine without that module.
+    #[error(
+        "the label {label:?} needs {module}, which this kernel does not run; boot with lsm= naming it, or give no label"
+    )]
+    NoSecurityModule {
+        /// The module.
+        module: &'static str,
+        /// The label.
+        label: String,
+    },
+    /// Without no_new_privs the filter is loaded before privileges are dropped, and keeps them from being dropped.
+    #[error(
+        "the seccomp filter does not allow {call}, which is still needed after it is loaded; set no_new_privs, or allow it"
+    )]
+    FilterTooEarly {
+        /// The call.
+        call: &'static str,
+    },
+    /// Landlock that cannot be enforced as asked.
+    #[error("Landlock: {0}")]
+    Landlock(String),
+    /// Several of the above.
+    #[error("{}", list(.0))]
+    Several(Vec<Error>),
     /// A file of the kernel that cannot be read.
     #[error("read {path}: {source}")]
     Read {
@@ -102,7 +183,10 @@ impl Error {
     /// What kind of trouble it is.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Error::NoNativeArch => ErrorKind::Unsupported,
+            Error::NoNativeArch
+            | Error::CapabilitiesUnsupported(_)
+            | Error::NoSecurityModule { .. }
+            | Error::Landlock(_) => ErrorKind::Unsupported,
             Error::Read { .. } => ErrorKind::Io,
             _ => ErrorKind::InvalidInput,
         }
@@ -111,4 +195,22 @@ impl Error {
 
 fn did_you_mean(similar: &Option<&'static str>) -> String {
     similar.map_or(String::new(), |name| format!("; did you mean {name}?"))
+}
+
+fn list(errors: &[Error]) -> String {
+    let lines: Vec<String> = errors.iter().map(Error::to_string).collect();
+    lines.join("; ")
+}
+
+/// The value, if the kernel accepts it.
+pub(crate) fn within(what: &'static str, value: i64, least: i64, most: i64) -> Result<(), Error> {
+    match (least..=most).contains(&value) {
+        true => Ok(()),
+        false => Err(Error::OutOfRange {
+            what,
+            value,
+            least,
+            most,
+        }),
+    }
 }

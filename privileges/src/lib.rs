@@ -24,7 +24,18 @@
 
 pub mod capabilities;
 mod error;
+mod label;
+#[cfg(feature = "landlock")]
+pub mod landlock;
+pub mod limits;
+mod part;
+mod privileges;
+pub mod scheduling;
 pub mod seccomp;
+mod securebits;
 mod similar;
 
 pub use error::{Error, ErrorKind};
+pub use label::Label;
+pub use privileges::{Privileges, User};
+pub use securebits::Securebits;
