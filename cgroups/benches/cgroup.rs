@@ -35,8 +35,23 @@ fn main() {
         let live: Vec<Cgroup> = (100_000..101_000)
             .map(|number| parent.make(number))
             .collect();
-        bench(&mut group, "ampoule-cgroups/1000 live", &parent);
+        bench(&mut group, "ampoule-cgroups, 1000 live", &parent);
         drop(live);
+        let other = Options::new(format!("{PARENT}-2"))
+            .layout(layout.clone())
+            .open()
+            .unwrap();
+        for (name, parents) in [
+            ("one parent", [&parent, &parent]),
+            ("two parents", [&parent, &other]),
+        ] {
+            group.bench_function(
+                format!("ampoule-cgroups/two threads, {name}/create and remove"),
+                |bencher| {
+                    bencher.iter_custom(|rounds| together(parents, rounds));
+                },
+            );
+        }
         group.finish();
     }
     criterion.final_summary();
@@ -88,6 +103,21 @@ fn bench<C: Contender>(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, con
     group.bench_function(format!("{name}/remove"), |b| {
         b.iter_custom(|rounds| time(rounds, false))
     });
+}
+
+/// Two threads that create and remove, each so many times: whether they are in each other's way.
+fn together(parents: [&Parent; 2], rounds: u64) -> Duration {
+    let begun = Instant::now();
+    std::thread::scope(|scope| {
+        for (thread, parent) in parents.into_iter().enumerate() {
+            scope.spawn(move || {
+                for _ in 0..rounds {
+                    parent.remove(parent.make(200_000 + thread as u64));
+                }
+            });
+        }
+    });
+    begun.elapsed()
 }
 
 impl Contender for Parent {
@@ -198,6 +228,8 @@ fn open(layout: &Layout) -> Parent {
 
 fn clean(layout: &Layout) {
     for hierarchy in &layout.hierarchies {
-        let _ = std::fs::remove_dir(hierarchy.mount.join(PARENT));
+        for parent in [PARENT.to_owned(), format!("{PARENT}-2")] {
+            let _ = std::fs::remove_dir(hierarchy.mount.join(parent));
+        }
     }
 }

@@ -102,7 +102,8 @@ impl Cgroup {
         Ok(entry)
     }
 
-    /// Moves the calling process inside, all its threads.
+    /// Moves the calling process inside, all its threads. Mind that an owned cgroup kills what is inside when it is dropped:
+    /// [`keep`](Self::keep) its lock, or let another process own it.
     ///
     /// # Errors
     /// [`Error::Kernel`]: EACCES where the common ancestor was not delegated, EOPNOTSUPP in a threaded domain.

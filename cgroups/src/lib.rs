@@ -79,3 +79,8 @@ pub use scope::enter_scope;
 pub use stats::{CpuStats, IoStats, MemoryStats, PidsStats, Pressure, Pressures, Stall, Stats};
 #[cfg(feature = "tokio")]
 pub use stream::EventStream;
+
+/// The README's program is compiled with the documentation's.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -247,3 +247,24 @@ fn what_v1_lacks_is_an_error_and_leaves_nothing() {
         assert_eq!(scene.parent.names().unwrap(), Vec::<String>::new());
     });
 }
+
+needs!(root, cgroup_v2, pressure => waiting_is_counted_as_pressure);
+fn waiting_is_counted_as_pressure() {
+    on_every_layout("pressure", |scene| {
+        let cgroup = scene
+            .parent
+            .create("one", Resources::new().cpus(0.05))
+            .unwrap();
+        let _running = shell(&cgroup, "while :; do :; done");
+        eventually("pressure", || {
+            let pressure = cgroup.stats().unwrap().pressure.cpu.unwrap();
+            pressure.some.total > Duration::ZERO
+        });
+    });
+}
+
+fn pressure() -> Result<(), String> {
+    let read = std::fs::read_to_string("/proc/pressure/cpu");
+    read.map(drop)
+        .map_err(|error| format!("/proc/pressure/cpu: {error}: boot with psi=1"))
+}
