@@ -127,25 +127,25 @@ impl Overlay {
 
     /// Makes it, configured but not yet mounted.
     pub(crate) fn open(&self) -> Result<Fs> {
+        match kernel::composes_detached() {
+            true => self.configure(),
+            // Older kernels take a detached upper file system from nobody, and many layers only by very short names.
+            false => aside(|| self.configure()),
+        }
+    }
+
+    fn configure(&self) -> Result<Fs> {
         let layers = match &self.idmap {
             Some(namespace) => self.mapped_layers(namespace)?,
             None => self.layers()?,
         };
-        match kernel::composes_detached() {
-            true => self.configure(&layers),
-            // Older kernels take a detached upper file system from nobody, and many layers only by very short names.
-            false => aside(|| self.configure(&layers)),
-        }
-    }
-
-    fn configure(&self, layers: &[OwnedFd]) -> Result<Fs> {
         let fs = Fs::open("overlay")?;
         if kernel::appends_layers() {
-            for layer in layers {
+            for layer in &layers {
                 fs.string("lowerdir+", through(layer))?;
             }
         } else {
-            fs.string("lowerdir", short_names(layers)?)?;
+            fs.string("lowerdir", short_names(&layers)?)?;
         }
         if self.user_xattr {
             fs.flag("userxattr")?;
@@ -160,7 +160,10 @@ impl Overlay {
         fs.string("upperdir", through(&place.upper))?;
         fs.string("workdir", through(&place.work))?;
         // The names lead through descriptors, which live until the kernel has followed them.
-        fs.create()
+        fs.create().map_err(|error| match self.volatile {
+            true => error.hint("an upper directory that was volatile once cannot be used again: empty its work directory"),
+            false => error,
+        })
     }
 
     /// Lets the child make it. The slot is that of the configured file system.

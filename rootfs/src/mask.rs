@@ -121,11 +121,8 @@ impl Masks {
             Within::Root(_) => true,
             _ => fs::symlink_metadata(path).is_ok(),
         });
-        let mut masked: Vec<_> = masked.collect();
-        // Covers are copied from where they were first attached, which a place that may be missing is no good for.
-        masked.sort_by_key(|(within, _)| matches!(within, Within::Root(_)));
         Looked {
-            masked,
+            masked: masked.collect(),
             read_only: read_only.map(|(within, _)| within).collect(),
         }
     }
@@ -172,24 +169,14 @@ pub(crate) struct Prepared {
 
 impl Prepared {
     pub fn new(masks: &Masks, maker: Maker, templates: &Templates) -> Result<Prepared> {
-        let null = Mount::copy("/dev/null")
-            .attributes(MountAttributes::MOUNT_ATTR_NOSUID | MountAttributes::MOUNT_ATTR_NOEXEC);
-        let (directory, file) = match maker {
-            Maker::Host => {
-                let directory = templates.mask.copy(|| Tree::new(empty()).plant())?;
-                let null = null.create()?;
-                verify_null(null.as_fd())?;
-                (directory.into(), Mount::handed(null))
-            }
-            Maker::Child => {
-                verify_null(open_null()?.as_fd())?;
-                (empty(), null)
-            }
+        let directory = match maker {
+            Maker::Host => templates.mask.copy(|| Tree::new(empty()).plant())?.into(),
+            Maker::Child => empty(),
         };
         Ok(Prepared {
             looked: templates.looked(masks),
             directory,
-            file,
+            file: null(maker)?,
         })
     }
 
@@ -214,7 +201,9 @@ impl Prepared {
                     cover(draft, mount, dir, at)?;
                 }
                 What::Either => {
-                    let (directory, file) = (directory.take(draft)?, file.take(draft)?);
+                    // Of its own: one of the two is not attached, and kernels before 6.15 copy no detached mount.
+                    let directory = empty().slot(maker, draft, "empty", "covers a directory")?;
+                    let file = null(maker)?.slot(maker, draft, "null", "covers a file")?;
                     cover_either(draft, directory, file, at)?;
                 }
             }
@@ -312,6 +301,23 @@ fn restrict(draft: &mut Draft, dir: Fd, at: &Path) -> Result<()> {
         });
     }
     Ok(())
+}
+
+/// The null device, which the host has looked at.
+fn null(maker: Maker) -> Result<Mount> {
+    let mount = Mount::copy("/dev/null")
+        .attributes(MountAttributes::MOUNT_ATTR_NOSUID | MountAttributes::MOUNT_ATTR_NOEXEC);
+    match maker {
+        Maker::Host => {
+            let made = mount.create()?;
+            verify_null(made.as_fd())?;
+            Ok(Mount::handed(made))
+        }
+        Maker::Child => {
+            verify_null(open_null()?.as_fd())?;
+            Ok(mount)
+        }
+    }
 }
 
 fn open_null() -> Result<rustix::fd::OwnedFd> {
