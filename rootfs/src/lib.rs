@@ -13,6 +13,7 @@
 //! ```
 
 mod dev;
+mod diff;
 mod mask;
 mod pseudo;
 mod root;
@@ -22,8 +23,9 @@ mod view;
 
 pub use ampoule_mounts::{Error, ErrorKind, Maker, Mount, Overlay, Result, Upper};
 pub use dev::{Dev, Device};
+pub use diff::{Change, ChangeKind, Notes, diff};
 pub use mask::Masks;
-pub use pseudo::{Cgroups, HidePid, Proc, Sys};
+pub use pseudo::{Cgroups, HidePid, Hierarchy, Proc, Sys};
 pub use root::Root;
 pub use rootfs::{Ready, Rootfs};
 pub use templates::Templates;

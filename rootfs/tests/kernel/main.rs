@@ -1,5 +1,6 @@
 //! Tests of root trees on the running kernel: what a process inside them sees.
 
+mod diff;
 mod inside;
 mod masks;
 mod ordinary;
