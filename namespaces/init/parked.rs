@@ -16,6 +16,8 @@ pub struct Header {
     pub data: u64,
     /// The slot of the gate's socket.
     pub gate: u64,
+    /// File descriptors below this number are for the program.
+    pub reserved: u64,
     /// The slots that the file descriptors behind the first two fill.
     pub slots: [u16; 256],
 }
@@ -45,6 +47,7 @@ struct Message {
     flags: i32,
 }
 
+const F_DUPFD_CLOEXEC: usize = 1030;
 const MSG_CMSG_CLOEXEC: usize = 0x4000_0000;
 const PROT_READ_WRITE: usize = 3;
 const MAP_SHARED: usize = 1;
@@ -55,7 +58,7 @@ const MAP_PRIVATE: usize = 2;
 /// # Safety
 /// `socket` must be one at whose other end the host is.
 pub unsafe fn play(socket: i32) -> ! {
-    let mut header = Header { ops: 0, relocations: 0, data: 0, gate: 0, slots: [0; 256] };
+    let mut header = Header { ops: 0, relocations: 0, data: 0, gate: 0, reserved: 0, slots: [0; 256] };
     let mut control = Control { length: 0, level: 0, kind: 0, fds: [-1; 254] };
     let count = receive(socket, &mut header, &mut control);
     if count < 2 {
@@ -77,15 +80,26 @@ pub unsafe fn play(socket: i32) -> ! {
         for (slot, fd) in header.slots.iter().zip(control.fds.iter().take(count).skip(2)) {
             let slots: &[AtomicI32; SLOTS] = &(*report).slots;
             if let Some(place) = slots.get(usize::from(*slot)) {
-                place.store(*fd, Relaxed);
+                place.store(keep_clear(*fd, header.reserved), Relaxed);
             }
         }
         let program = Program { ops: image as *const Op, len: header.ops as usize, data: data.cast() };
         let gate = header.gate as u16;
+        let socket = keep_clear(socket, header.reserved.max(socket as u64 + 1));
         let mut life =
             Life { program, report, lifeline: socket, gate, second_stack: 0, second_stack_size: 0, next: 0 };
         play_life(&raw mut life as usize)
     }
+}
+
+/// Moves a file descriptor to a number that is not reserved, close-on-exec.
+fn keep_clear(fd: i32, reserved: u64) -> i32 {
+    if fd as u64 >= reserved {
+        return fd;
+    }
+    let moved = call(number::FCNTL, [fd as usize, F_DUPFD_CLOEXEC, reserved as usize, 0, 0, 0]);
+    call(number::CLOSE, [fd as usize, 0, 0, 0, 0, 0]);
+    moved as i32
 }
 
 /// Returns how many file descriptors came; 0 when the other end is closed.

@@ -1,6 +1,7 @@
 //! The program that a process becomes, and what it finds when it begins.
 
 use crate::init;
+use crate::signal;
 use ampoule_plan::{Call, Draft, Errno, Error, Fd, OpenFlags, Part, Phase, Resolve, path, words};
 use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
@@ -28,6 +29,9 @@ pub enum Starter {
 /// The program that a process becomes.
 ///
 /// The environment is empty unless set; the standard streams are the caller's unless set.
+///
+/// Contribute it before the part that loads a system-call filter: its last steps before the program stand just in front of
+/// that, because a strict filter might forbid them.
 #[derive(Debug, Clone)]
 pub struct Command {
     program: OsString,
@@ -209,6 +213,14 @@ impl Command {
             Call::Fchdir { fd: place.into() },
             "where the program begins",
         );
+        for number in signal::ignored() {
+            let signal = (number, signal::name(number));
+            draft.child(
+                Phase::Session,
+                Call::DefaultSignal { signal },
+                "the caller ignores it, the program need not",
+            );
+        }
         draft.child(
             Phase::Session,
             Call::Sigprocmask { mask: 0 },
@@ -227,12 +239,12 @@ impl Command {
             args: [libc::SIGKILL as u64, 0, 0, 0],
         };
         draft.child(
-            Phase::Drop,
+            Phase::Filter,
             tie,
             "it ends with the host; after the last change of ids, which forgets this",
         );
         draft.child(
-            Phase::Drop,
+            Phase::Filter,
             Call::Lifeline,
             "the host may have ended before that line",
         );
@@ -248,7 +260,7 @@ impl Command {
             .max()
             .unwrap_or(3);
         draft.child(
-            Phase::Drop,
+            Phase::Filter,
             Call::CloseFrom { first },
             "a path of the program must not lead through our files",
         );
@@ -313,7 +325,7 @@ impl Command {
             envp: self.envp()?,
         };
         draft.child(
-            Phase::Drop,
+            Phase::Filter,
             Call::Dup3 { from, to: number },
             "where it is said whether the program began",
         );

@@ -7,11 +7,11 @@ use std::ffi::{CStr, CString};
 /// The child's program, and the bytes that its operations point to.
 #[derive(Debug, Default)]
 pub(crate) struct Image {
-    ops: Vec<Op>,
+    pub(crate) ops: Vec<Op>,
     /// Words, so that what is in there is aligned as the kernel may want it.
-    data: Vec<u64>,
+    pub(crate) data: Vec<u64>,
     /// Words of the data that hold offsets into it, and must become addresses.
-    relocations: Vec<usize>,
+    pub(crate) relocations: Vec<usize>,
 }
 
 impl Image {
@@ -79,6 +79,10 @@ impl Image {
         match call.operation() {
             Operation::Micro(Micro::Fork) => op(Kind::Fork, step),
             Operation::Micro(Micro::Lifeline) => op(Kind::Lifeline, step),
+            Operation::Micro(Micro::CloseFrom(first)) => Op {
+                number: first,
+                ..op(Kind::CloseFrom, step)
+            },
             Operation::Syscall(syscall) => self.syscall(&syscall, step),
         }
     }

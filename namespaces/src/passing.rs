@@ -35,7 +35,8 @@ pub(crate) fn send(socket: BorrowedFd<'_>, word: u64, fds: &[BorrowedFd<'_>]) ->
     loop {
         let (now, later) = rest.split_at(rest.len().min(MOST));
         rest = later;
-        send_one(socket, [word, rest.len() as u64], now)?;
+        let words = [word.to_ne_bytes(), (rest.len() as u64).to_ne_bytes()].concat();
+        send_bytes(socket, &words, now)?;
         if rest.is_empty() {
             return Ok(());
         }
@@ -63,16 +64,20 @@ pub(crate) fn receive(socket: BorrowedFd<'_>) -> io::Result<Message> {
     }
 }
 
-fn send_one(socket: BorrowedFd<'_>, words: [u64; 2], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+/// Sends bytes and file descriptors in one message.
+pub(crate) fn send_bytes(
+    socket: BorrowedFd<'_>,
+    bytes: &[u8],
+    fds: &[BorrowedFd<'_>],
+) -> io::Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !fds.is_empty() {
         control.push(SendAncillaryMessage::ScmRights(fds));
     }
-    let bytes = [words[0].to_ne_bytes(), words[1].to_ne_bytes()].concat();
     sendmsg(
         socket,
-        &[IoSlice::new(&bytes)],
+        &[IoSlice::new(bytes)],
         &mut control,
         SendFlags::NOSIGNAL,
     )?;

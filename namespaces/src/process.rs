@@ -19,15 +19,23 @@ pub struct Process {
     pid: i32,
     times: Vec<(Phase, Duration)>,
     ended: Option<Ended>,
+    /// What it called itself before it executed its program.
+    first_name: String,
 }
 
 impl Process {
-    pub(crate) fn new(pidfd: OwnedFd, times: Vec<(Phase, Duration)>, report: &Report) -> Process {
+    pub(crate) fn new(
+        pidfd: OwnedFd,
+        times: Vec<(Phase, Duration)>,
+        report: &Report,
+        first_name: String,
+    ) -> Process {
         Process {
             pidfd,
             pid: report.pid.load(Acquire),
             times,
             ended: None,
+            first_name,
         }
     }
 
@@ -79,13 +87,7 @@ impl Process {
     /// # Errors
     /// `EBADF` and the like only: the host closed a descriptor that is not its own.
     pub fn wait(&mut self) -> Result<Ended, Error> {
-        match self.ended {
-            Some(ended) => Ok(ended),
-            None => {
-                let ended = wait::reap(self.pidfd.as_fd()).map_err(|e| self.waiting(e))?;
-                Ok(*self.ended.insert(ended))
-            }
-        }
+        self.take(true).map(|ended| ended.unwrap_or(wait::LOST))
     }
 
     /// Takes its status if it has ended.
@@ -93,10 +95,24 @@ impl Process {
     /// # Errors
     /// As for [`wait`](Process::wait).
     pub fn try_wait(&mut self) -> Result<Option<Ended>, Error> {
+        self.take(false)
+    }
+
+    fn take(&mut self, patient: bool) -> Result<Option<Ended>, Error> {
         if self.ended.is_none() {
-            self.ended = wait::try_reap(self.pidfd.as_fd()).map_err(|e| self.waiting(e))?;
+            let seen = wait::look(self.pidfd.as_fd(), patient).map_err(|e| self.waiting(e))?;
+            let Some(seen) = seen else { return Ok(None) };
+            // While it is a zombie, its name can still be read.
+            let began = seen.status.signal().is_none() || !self.has_its_first_name();
+            let ended = wait::reap(self.pidfd.as_fd()).map_err(|e| self.waiting(e))?;
+            self.ended = Some(Ended { began, ..ended });
         }
         Ok(self.ended)
+    }
+
+    fn has_its_first_name(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        stat.contains(&format!("({})", self.first_name))
     }
 
     /// Waits until it has ended, but no longer than this; none if it lives on.

@@ -26,6 +26,25 @@ pub fn parse(text: &str) -> Option<i32> {
     i32::try_from(number).ok()
 }
 
+/// The signals that this process ignores, and that a child would ignore as well.
+pub(crate) fn ignored() -> impl Iterator<Item = i32> {
+    (1..=64).filter(|signal| {
+        let mut action = [0usize; 4];
+        // SAFETY: reads the action into a buffer of the kernel's `struct sigaction`, 32 bytes; libc's wrapper hides the two
+        // signals that it uses itself.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                *signal,
+                std::ptr::null::<u8>(),
+                action.as_mut_ptr(),
+                8,
+            )
+        };
+        result == 0 && action[0] == libc::SIG_IGN
+    })
+}
+
 /// By number; the same on x86-64 and aarch64: signal(7).
 const NAMES: [&str; 32] = [
     "", "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2",

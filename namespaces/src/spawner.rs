@@ -275,10 +275,11 @@ impl Birthplace {
         let cgroup = request
             .cgroup
             .map_or(0, |slot| report.slots[slot].load(Acquire) as u64);
+        let lifeline = duplicate_above(self.socket.as_fd(), request.reserved)?;
         let mut life = Life {
             program: request.program,
             report,
-            lifeline: self.socket.as_raw_fd(),
+            lifeline: lifeline.as_raw_fd(),
             gate: request.gate,
             second_stack: self.memory.stacks[1] - STACK + GUARD,
             second_stack_size: STACK - GUARD,

@@ -69,6 +69,9 @@ pub struct Ended {
     pub status: Status,
     /// What it used.
     pub usage: Usage,
+    /// Whether the program had begun. A signal that comes with the last call of a start, such as the `SIGSYS` of a filter
+    /// that forbids `execve`, ends the process before that.
+    pub began: bool,
 }
 
 /// Waits until the process has ended, and takes its status.
@@ -76,23 +79,21 @@ pub(crate) fn reap(pidfd: BorrowedFd<'_>) -> io::Result<Ended> {
     wait(pidfd, libc::WEXITED).map(|ended| ended.unwrap_or(LOST))
 }
 
-/// Takes the status of a process that has ended.
-pub(crate) fn try_reap(pidfd: BorrowedFd<'_>) -> io::Result<Option<Ended>> {
-    wait(pidfd, libc::WEXITED | libc::WNOHANG)
+/// Looks whether the process has ended, or waits for that, and leaves its status there.
+pub(crate) fn look(pidfd: BorrowedFd<'_>, patient: bool) -> io::Result<Option<Ended>> {
+    let hurry = if patient { 0 } else { libc::WNOHANG };
+    wait(pidfd, libc::WEXITED | libc::WNOWAIT | hurry)
 }
 
-/// Looks at the status of a process that has ended, and leaves it there.
-pub(crate) fn peek(pidfd: BorrowedFd<'_>) -> io::Result<Option<Ended>> {
-    wait(pidfd, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT)
-}
-
-const LOST: Ended = Ended {
+/// Somebody else was faster.
+pub(crate) const LOST: Ended = Ended {
     status: Status::Unknown,
     usage: Usage {
         user: Duration::ZERO,
         system: Duration::ZERO,
         peak_resident: 0,
     },
+    began: true,
 };
 
 fn wait(pidfd: BorrowedFd<'_>, options: i32) -> io::Result<Option<Ended>> {
@@ -137,6 +138,7 @@ fn wait(pidfd: BorrowedFd<'_>, options: i32) -> io::Result<Option<Ended>> {
     Ok(Some(Ended {
         status,
         usage: Usage::from(&usage),
+        began: true,
     }))
 }
 

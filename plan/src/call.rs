@@ -53,7 +53,7 @@ pub enum Call {
     },
     /// Closes a file descriptor: close(2).
     Close { fd: Fd },
-    /// Closes all file descriptors from this number on: close_range(2), kernel 5.9.
+    /// See [`Micro::CloseFrom`].
     CloseFrom { first: u32 },
     /// Writes bytes, all at once: write(2).
     Write { fd: Fd, bytes: Vec<u8> },
@@ -194,6 +194,8 @@ pub enum Call {
     Setsid,
     /// Blocks just these signals, as a bit mask: rt_sigprocmask(2).
     Sigprocmask { mask: u64 },
+    /// Gives a signal its default action: rt_sigaction(2), with the signal's name for the reader.
+    DefaultSignal { signal: (i32, String) },
     /// Starts the program: execve(2).
     Execve {
         path: CString,
@@ -228,6 +230,7 @@ impl Call {
         match self {
             Fork => Operation::Micro(Micro::Fork),
             Lifeline => Operation::Micro(Micro::Lifeline),
+            CloseFrom { first } => Operation::Micro(Micro::CloseFrom(*first)),
 
             Setns { fd, kinds } => call(
                 "setns",
@@ -281,15 +284,6 @@ impl Call {
                 ],
             )
             .into(*out),
-            CloseFrom { first } => call(
-                "close_range",
-                raw::__NR_close_range,
-                [
-                    Arg::Int((*first).into()),
-                    named("~0U", u32::MAX.into()),
-                    Arg::Int(0),
-                ],
-            ),
             Close { fd } => call("close", raw::__NR_close, [Arg::Fd(*fd)]),
             Write { fd, bytes } => call(
                 "write",
@@ -625,6 +619,18 @@ impl Call {
                     [named("SIG_SETMASK", 2), set, Arg::Null, Arg::Int(8)],
                 )
             }
+            DefaultSignal {
+                signal: (number, name),
+            } => call(
+                "rt_sigaction",
+                raw::__NR_rt_sigaction,
+                [
+                    Arg::Named(*number as u64, name.clone().into()),
+                    Arg::Bytes(vec![0; 32].into(), "{SIG_DFL}".into()),
+                    Arg::Null,
+                    Arg::Int(8),
+                ],
+            ),
             Execve { path, argv, envp } => call(
                 "execve",
                 raw::__NR_execve,

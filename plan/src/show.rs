@@ -134,6 +134,7 @@ impl Display for Shown<'_> {
             Operation::Syscall(syscall) => self.plan.show_syscall(f, &syscall),
             Operation::Micro(Micro::Fork) => f.write_str("fork, and go on in the new process"),
             Operation::Micro(Micro::Lifeline) => f.write_str("end unless the host is still there"),
+            Operation::Micro(Micro::CloseFrom(first)) => write!(f, "close_range({first}, ~0U, 0)"),
         }
     }
 }

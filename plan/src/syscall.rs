@@ -79,6 +79,8 @@ pub enum Micro {
     Fork,
     /// Ends unless the host is still there.
     Lifeline,
+    /// Closes all file descriptors from this number on, but for the lifeline: close_range(2), kernel 5.9.
+    CloseFrom(u32),
 }
 
 /// What the child does in one step.

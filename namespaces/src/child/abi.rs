@@ -5,6 +5,7 @@
 #[cfg(target_arch = "x86_64")]
 mod number {
     pub const CLONE3: u32 = 435;
+    pub const CLOSE_RANGE: u32 = 436;
     pub const CLOCK_GETTIME: u32 = 228;
     pub const EXIT: u32 = 60;
     pub const EXIT_GROUP: u32 = 231;
@@ -16,6 +17,7 @@ mod number {
 #[cfg(target_arch = "aarch64")]
 mod number {
     pub const CLONE3: u32 = 435;
+    pub const CLOSE_RANGE: u32 = 436;
     pub const CLOCK_GETTIME: u32 = 113;
     pub const EXIT: u32 = 93;
     pub const EXIT_GROUP: u32 = 94;

@@ -64,6 +64,7 @@ unsafe fn perform(op: &Op, life: &mut Life, report: &Report) -> isize {
         // SAFETY: the second stack is for this, and used by nobody else.
         Kind::Fork => unsafe { fork(life, report) },
         Kind::Lifeline => lifeline(life),
+        Kind::CloseFrom => close_from(op.number as usize, life.lifeline as usize),
         Kind::Mark => {
             let mark = report
                 .marks
@@ -149,6 +150,22 @@ fn lifeline(life: &Life) -> isize {
     } else {
         -(abi::ECANCELED as isize)
     }
+}
+
+/// The lifeline stays: it leads nowhere, and a host that parked us learns by its end that we have begun.
+fn close_from(first: usize, lifeline: usize) -> isize {
+    let close = |first: usize, last: usize| match first <= last {
+        // SAFETY: what is closed is the plan's; nobody else uses this file table.
+        true => unsafe { syscall(abi::CLOSE_RANGE, [first, last, 0, 0, 0, 0]) },
+        false => 0,
+    };
+    let below = if first < lifeline {
+        close(first, lifeline - 1)
+    } else {
+        0
+    };
+    let above = close(first.max(lifeline + 1), u32::MAX as usize);
+    below.min(above)
 }
 
 /// Starts the process that plays the rest, as a sibling of this one so that the host can wait for it, and ends once that

@@ -20,6 +20,8 @@ pub enum Kind {
     Fork,
     /// Ends unless the host is still there.
     Lifeline,
+    /// Closes all file descriptors from `number` on, but for the lifeline.
+    CloseFrom,
     /// Notes the time at which a phase begins.
     Mark,
 }
