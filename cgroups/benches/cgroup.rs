@@ -53,9 +53,10 @@ fn main() {
             );
         }
         group.finish();
+        other.remove().unwrap();
+        parent.remove().unwrap();
     }
     criterion.final_summary();
-    clean(&Layout::discover().unwrap());
 }
 
 /// The machine as it is and, where that is hybrid, its v1 hierarchies alone.
@@ -224,12 +225,4 @@ const PARENT: &str = "ampoule-bench";
 
 fn open(layout: &Layout) -> Parent {
     Options::new(PARENT).layout(layout.clone()).open().unwrap()
-}
-
-fn clean(layout: &Layout) {
-    for hierarchy in &layout.hierarchies {
-        for parent in [PARENT.to_owned(), format!("{PARENT}-2")] {
-            let _ = std::fs::remove_dir(hierarchy.mount.join(parent));
-        }
-    }
 }

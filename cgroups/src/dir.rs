@@ -103,7 +103,8 @@ impl Dir {
     /// [`write`](Self::write) with the bare errno.
     pub(crate) fn try_write(&self, name: &str, value: &str) -> rustix::io::Result<()> {
         let file = self.file(name, OFlags::WRONLY)?;
-        rustix::io::write(&file, value.as_bytes()).map(drop)
+        // Lowering a memory limit reclaims, and a signal interrupts that.
+        rustix::io::retry_on_intr(|| rustix::io::write(&file, value.as_bytes())).map(drop)
     }
 
     pub(crate) fn failed_write(&self, name: &str, value: &str, errno: Errno) -> Error {

@@ -213,6 +213,9 @@ fn hint(action: &str, errno: Errno) -> Option<&'static str> {
         Errno::NODEV => {
             "no such device, or the file wants a device number MAJOR:MINOR of a whole disk"
         }
+        Errno::NOENT if ["mkdir", "create"].contains(&action) => {
+            "the parent was removed meanwhile: open it again"
+        }
         Errno::AGAIN if action == "mkdir" => {
             "cgroup.max.descendants or cgroup.max.depth of a parent is reached"
         }

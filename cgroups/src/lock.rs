@@ -162,6 +162,15 @@ impl Locks {
         self.unlink(&file_name(name))
     }
 
+    /// Removes the directory, if it is empty; those above it stay.
+    pub(crate) fn remove_dir(&self) -> Result<()> {
+        match rustix::fs::rmdir(&self.path) {
+            // Another parent's locks may be below.
+            Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY) => Ok(()),
+            Err(errno) => Err(Error::kernel("rmdir", &self.path, errno)),
+        }
+    }
+
     /// The names that have a lock file.
     pub(crate) fn names(&self) -> Result<Vec<String>> {
         self.files(SUFFIX)

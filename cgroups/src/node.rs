@@ -99,6 +99,23 @@ impl Node {
         }
     }
 
+    /// Removes the parent's directories, the deepest first; those above that others use, too, stay.
+    pub(crate) fn remove_chain(&self) -> Result<()> {
+        self.existing()?;
+        let Some(chain) = self.chain.get() else {
+            return Ok(());
+        };
+        for (depth, part) in self.parts.iter().enumerate().rev() {
+            let deepest = depth + 1 == self.parts.len();
+            match chain[depth].remove(part) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(Errno::BUSY) if !deepest => return Ok(()),
+                Err(errno) => return Err(Error::kernel("rmdir", chain[depth + 1].path(), errno)),
+            }
+        }
+        Ok(())
+    }
+
     fn make_chain(&self) -> Result<Vec<Dir>> {
         let Some(base) = &self.base else {
             return Err(self.not_delegated("a cgroup subtree"));

@@ -236,6 +236,18 @@ impl Parent {
         }
     }
 
+    /// Removes the parent itself, where no cgroup is left below it. Usually it is left standing for the next start, as it is
+    /// shared: whoever has it open must open it again.
+    ///
+    /// # Errors
+    /// [`Error::Kernel`], EBUSY where there are cgroups.
+    pub fn remove(self) -> Result<()> {
+        for node in &self.0.nodes {
+            node.remove_chain()?;
+        }
+        self.0.locks.remove_dir()
+    }
+
     /// Removes all cgroups below this parent whose owner is gone, with the processes in them, and returns their names.
     ///
     /// A cgroup that was [persisted](Cgroup::persist), or made by other programs, has no lock and is left alone.
@@ -269,7 +281,10 @@ impl Inner {
             .position(|node| node.version == Version::V2);
         let home = match controller {
             // Every v2 cgroup counts CPU time and freezes, and is made anyway where there is a v2 hierarchy.
-            Controller::CpuAcct | Controller::Freezer => v2.or(on_v1),
+            Controller::CpuAcct | Controller::Freezer => v2
+                .filter(|index| self.nodes[*index].is_usable())
+                .or(on_v1)
+                .or(v2),
             Controller::Devices => on_v1.or(v2),
             other => on_v1.or(v2.filter(|index| self.nodes[*index].controllers.contains(other))),
         };

@@ -231,6 +231,24 @@ fn the_calling_process_enters_by_itself() {
     cgroup.kill(SECONDS).unwrap();
 }
 
+needs!(root => an_empty_parent_can_be_removed);
+fn an_empty_parent_can_be_removed() {
+    on_every_layout("parent", |scene| {
+        let cgroup = scene
+            .parent
+            .create("one", Resources::new().pids(3))
+            .unwrap();
+        let paths = directories(&cgroup);
+        assert_eq!(scene.again().remove().unwrap_err().kind(), ErrorKind::Busy);
+        cgroup.remove().unwrap();
+        scene.again().remove().unwrap();
+        assert!(paths.iter().all(|path| !path.parent().unwrap().exists()));
+        let error = scene.parent.create("one", &Resources::new()).unwrap_err();
+        assert!(error.to_string().contains("open it again"), "{error}");
+        scene.again().create("one", &Resources::new()).unwrap();
+    });
+}
+
 needs!(root => many_threads_and_a_sweeper_do_not_meet);
 fn many_threads_and_a_sweeper_do_not_meet() {
     on_every_layout("threads", |scene| {
