@@ -175,6 +175,7 @@ impl Inside {
                 *gateway,
             ));
         }
+        requests.push(route::settle(&self.interface));
         socket.run(&requests)
     }
 
@@ -223,6 +224,7 @@ impl Ready {
         };
         // From here on a failure drops the attachment, which takes the device back.
         namespace.route(|socket| self.inside.configure(socket))?;
+        attachment.place.settle(attachment.remains())?;
         Ok(attachment)
     }
 
@@ -289,6 +291,10 @@ impl Attachment {
     /// The interface's addresses, each with its subnet's prefix.
     pub fn addresses(&self) -> &[IpNetwork] {
         &self.addresses
+    }
+
+    fn remains(&self) -> Option<&Remains> {
+        self.held.as_ref().map(|(remains, _)| remains)
     }
 
     /// Deletes the interface and waits until it is gone.

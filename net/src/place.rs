@@ -94,6 +94,15 @@ impl Place {
         })
     }
 
+    /// Lets an outer end take notice that the inner one is up.
+    pub(crate) fn settle(&self, remains: Option<&Remains>) -> Result<()> {
+        let Some(remains) = remains else {
+            return Ok(());
+        };
+        self.namespace
+            .route(|socket| socket.run(&[route::settle(&remains.device)]))
+    }
+
     pub(crate) fn remove_now(&self, remains: &Remains, held: Held) -> Result<()> {
         let removed = self
             .namespace

@@ -115,6 +115,18 @@ pub(crate) fn up(what: impl Into<String>, device: u32, link_local: bool) -> Requ
     request(what, RTM_NEWLINK, &message)
 }
 
+/// Lets a change of a device's carrier take effect now instead of when the kernel's link watch gets to it, until when
+/// the device drops what it is given. That is what asking for the device does since Linux 6.9 (`linkwatch_sync_dev`).
+pub(crate) fn settle(name: &str) -> Request {
+    let mut message = LinkMessage::default();
+    message.attributes.push(LinkAttribute::IfName(name.into()));
+    request(
+        format!("let {name} take notice of its other end"),
+        RTM_GETLINK,
+        &message,
+    )
+}
+
 /// Makes a device a port of a bridge and switches it on.
 pub(crate) fn join(what: impl Into<String>, device: u32, bridge: u32) -> Request {
     let mut message = LinkMessage::default();

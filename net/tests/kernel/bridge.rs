@@ -6,7 +6,7 @@ use ampoule_net::{
 };
 use needs::needs;
 use std::collections::HashSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 const V4: &str = "10.5.0.0/24";
@@ -361,4 +361,42 @@ fn a_thousand_stations() {
     for (from, to) in [(0, 999), (500, 17), (999, 64)] {
         assert!(ping(&stations[from].namespace, stations[to].v4(), 56));
     }
+}
+
+needs!(root, linux_6_9 => the_first_packet_arrives);
+fn the_first_packet_arrives() {
+    let network = bridge("prompt", &[V4, V6]).create().unwrap();
+    let server = Station::new(&network, "server");
+    for target in [server.v4(), server.v6()] {
+        let socket = server
+            .namespace
+            .run(|| UdpSocket::bind((target, 7)))
+            .unwrap()
+            .unwrap();
+        socket
+            .set_read_timeout(Some(Duration::from_millis(500)))
+            .unwrap();
+        for _ in 0..10 {
+            let client = Station::new(&network, "client");
+            // One datagram: nobody sends it again, and the first question for a neighbour's address is repeated after 1 s.
+            let sender = client.namespace.run(|| {
+                UdpSocket::bind(if target.is_ipv4() {
+                    "0.0.0.0:0"
+                } else {
+                    "[::]:0"
+                })
+            });
+            sender
+                .unwrap()
+                .unwrap()
+                .send_to(b"now", (target, 7))
+                .unwrap();
+            assert_eq!(socket.recv(&mut [0; 8]).unwrap(), 3, "to {target}");
+        }
+    }
+}
+
+/// Where asking for a device lets its carrier take effect.
+fn linux_6_9() -> Result<(), String> {
+    needs::kernel((6, 9))
 }
