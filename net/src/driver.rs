@@ -1,12 +1,14 @@
 //! How a namespace gets an interface: a driver plans it, and what it planned can be attached.
 
+use crate::firewall::Ports;
 use crate::netlink::route::{self, Device};
 use crate::netlink::{Request, Socket};
 use crate::place::{Held, Place, Remains};
+use crate::ports::{Protocol, Publish};
 use crate::{Error, ErrorKind, Mac, Namespace, Result};
 use ipnetwork::IpNetwork;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
@@ -38,6 +40,7 @@ pub struct Endpoint {
     pub(crate) addresses: Vec<IpAddr>,
     pub(crate) mac: Option<Mac>,
     pub(crate) default_route: bool,
+    pub(crate) ports: Vec<Publish>,
 }
 
 impl Endpoint {
@@ -51,6 +54,7 @@ impl Endpoint {
             addresses: Vec::new(),
             mac: None,
             default_route: true,
+            ports: Vec::new(),
         }
     }
 
@@ -76,6 +80,12 @@ impl Endpoint {
     /// has one such network.
     pub fn default_route(&mut self, default: bool) -> &mut Endpoint {
         self.default_route = default;
+        self
+    }
+
+    /// Leads ports of the host to this endpoint.
+    pub fn publish(&mut self, ports: Publish) -> &mut Endpoint {
+        self.ports.push(ports);
         self
     }
 
@@ -111,6 +121,7 @@ pub struct Ready {
     /// Requests that follow the device's creation where it is made.
     pub(crate) settings: Vec<Request>,
     pub(crate) inside: Inside,
+    pub(crate) ports: Option<Ports>,
     pub(crate) held: Held,
 }
 
@@ -151,6 +162,8 @@ pub(crate) struct Inside {
     pub(crate) addresses: Vec<IpNetwork>,
     /// Gateways of the default routes.
     pub(crate) gateways: Vec<IpAddr>,
+    /// Neighbours whose hardware addresses are known, the gateways among them.
+    pub(crate) neighbours: Vec<(IpAddr, Mac)>,
 }
 
 impl Inside {
@@ -167,11 +180,19 @@ impl Inside {
         }
         let ipv6 = self.addresses.iter().any(IpNetwork::is_ipv6);
         requests.push(route::up(self.explain_up(), index, ipv6));
+        for (address, mac) in &self.neighbours {
+            requests.push(route::neighbour(
+                self.explain_neighbour(address, mac),
+                index,
+                *address,
+                *mac,
+            ));
+        }
         for gateway in &self.gateways {
             requests.push(route::route(
                 self.explain_route(gateway),
                 index,
-                everywhere(*gateway),
+                route::everywhere(*gateway),
                 *gateway,
             ));
         }
@@ -187,15 +208,12 @@ impl Inside {
         format!("switch {} on", self.interface)
     }
 
+    fn explain_neighbour(&self, address: &IpAddr, mac: &Mac) -> String {
+        format!("know {address} on {} as {mac}", self.interface)
+    }
+
     fn explain_route(&self, gateway: &IpAddr) -> String {
         format!("send everything else by {gateway} on {}", self.interface)
-    }
-}
-
-fn everywhere(gateway: IpAddr) -> IpNetwork {
-    match gateway {
-        IpAddr::V4(_) => IpNetwork::from(IpAddr::from(Ipv4Addr::UNSPECIFIED)),
-        IpAddr::V6(_) => IpNetwork::from(IpAddr::from(Ipv6Addr::UNSPECIFIED)),
     }
 }
 
@@ -215,7 +233,8 @@ impl Ready {
         requests.extend(self.settings);
         let remains = self.birth.remains();
         self.place.make(&requests, &remains)?;
-        let attachment = Attachment {
+        let settled = remains.clone();
+        let mut attachment = Attachment {
             addresses: self.inside.addresses.clone(),
             interface: self.inside.interface.clone(),
             mac: self.inside.mac,
@@ -224,7 +243,12 @@ impl Ready {
         };
         // From here on a failure drops the attachment, which takes the device back.
         namespace.route(|socket| self.inside.configure(socket))?;
-        attachment.place.settle(attachment.remains())?;
+        attachment
+            .place
+            .settle(&settled, &attachment.addresses, attachment.mac)?;
+        if let (Some(ports), Some((_, held))) = (self.ports, attachment.held.as_mut()) {
+            held.publication = Some(ports.publish(&attachment.addresses)?);
+        }
         Ok(attachment)
     }
 
@@ -256,8 +280,20 @@ impl fmt::Display for Ready {
             writeln!(f, "{}", self.inside.explain_address(address))?;
         }
         writeln!(f, "{}", self.inside.explain_up())?;
+        for (address, mac) in &self.inside.neighbours {
+            writeln!(f, "{}", self.inside.explain_neighbour(address, mac))?;
+        }
         for gateway in &self.inside.gateways {
             writeln!(f, "{}", self.inside.explain_route(gateway))?;
+        }
+        for port in self.ports.iter().flat_map(|ports| &ports.ports.ports) {
+            writeln!(
+                f,
+                "lead {} port {} of the host to port {}",
+                port.protocol(),
+                port.outer_socket(),
+                port.inner()
+            )?;
         }
         Ok(())
     }
@@ -293,8 +329,17 @@ impl Attachment {
         &self.addresses
     }
 
-    fn remains(&self) -> Option<&Remains> {
-        self.held.as_ref().map(|(remains, _)| remains)
+    /// The ports of the host that lead here: protocol, the host's address and port, the port inside.
+    pub fn ports(&self) -> Vec<(Protocol, SocketAddr, u16)> {
+        let publication = self
+            .held
+            .as_ref()
+            .and_then(|(_, held)| held.publication.as_ref());
+        let ports = publication.map_or(&[][..], |publication| publication.ports());
+        ports
+            .iter()
+            .map(|port| (port.protocol(), port.outer_socket(), port.inner()))
+            .collect()
     }
 
     /// Deletes the interface and waits until it is gone.

@@ -33,12 +33,18 @@ mod bridge;
 mod driver;
 mod error;
 #[cfg(feature = "drivers")]
+mod firewall;
+#[cfg(feature = "drivers")]
 mod ipam;
 mod namespace;
 mod netlink;
 #[cfg(feature = "drivers")]
+mod nft;
+#[cfg(feature = "drivers")]
 mod place;
 mod pool;
+#[cfg(feature = "drivers")]
+mod ports;
 
 #[cfg(feature = "drivers")]
 pub use {
@@ -46,6 +52,7 @@ pub use {
     bridge::{Bridge, Network},
     driver::{Attachment, Driver, Endpoint, Ready},
     ipam::{AddressPool, Lease, Subnet},
+    ports::{Protocol, Publish},
 };
 
 pub use error::{Error, ErrorKind, Result};

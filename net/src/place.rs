@@ -1,9 +1,11 @@
 //! Where the outer ends of interfaces live, and how they are taken back.
 
 use crate::bridge::Seat;
+use crate::firewall::Publication;
 use crate::ipam::Lease;
 use crate::netlink::{Request, route};
-use crate::{Error, Namespace, Result};
+use crate::{Error, Mac, Namespace, Result};
+use ipnetwork::IpNetwork;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
@@ -13,6 +15,8 @@ use std::thread::{self, JoinHandle};
 pub(crate) struct Place {
     name: String,
     namespace: Arc<Namespace>,
+    /// The bridge of which the devices are ports, by name and index.
+    bridge: Option<(String, u32)>,
     removals: Option<Sender<Removal>>,
     remover: Option<JoinHandle<()>>,
 }
@@ -32,13 +36,14 @@ impl Remains {
     }
 }
 
-/// What an attachment holds as long as its device is there: leases, and its place on a bridge.
+/// What an attachment holds as long as its device is there: leases, its place on a bridge, published ports.
 ///
 /// All of it is given back after the device is gone: before, its addresses still answer.
 #[derive(Debug)]
 pub(crate) struct Held {
     pub(crate) _leases: Vec<Lease>,
     pub(crate) _seat: Seat,
+    pub(crate) publication: Option<Publication>,
 }
 
 struct Removal {
@@ -48,7 +53,11 @@ struct Removal {
 
 impl Place {
     /// A place with a thread that deletes devices off everybody's path.
-    pub(crate) fn open(name: &str, namespace: Arc<Namespace>) -> Result<Arc<Place>> {
+    pub(crate) fn open(
+        name: &str,
+        namespace: Arc<Namespace>,
+        bridge: Option<(String, u32)>,
+    ) -> Result<Arc<Place>> {
         let (removals, queue) = channel();
         let there = Arc::clone(&namespace);
         let remover = thread::Builder::new()
@@ -58,6 +67,7 @@ impl Place {
         Ok(Arc::new(Place {
             name: name.to_string(),
             namespace,
+            bridge,
             removals: Some(removals),
             remover: Some(remover),
         }))
@@ -94,13 +104,30 @@ impl Place {
         })
     }
 
-    /// Lets an outer end take notice that the inner one is up.
-    pub(crate) fn settle(&self, remains: Option<&Remains>) -> Result<()> {
-        let Some(remains) = remains else {
-            return Ok(());
-        };
-        self.namespace
-            .route(|socket| socket.run(&[route::settle(&remains.device)]))
+    /// Lets an outer end take notice that the inner one is up, and then the bridge.
+    ///
+    /// The bridge is told the IPv6 neighbours: they cannot be asked for before the kernel has joined them to the group
+    /// in which they are, which it does in the background.
+    pub(crate) fn settle(
+        &self,
+        remains: &Remains,
+        addresses: &[IpNetwork],
+        mac: Mac,
+    ) -> Result<()> {
+        let mut requests = vec![route::settle(&remains.device)];
+        if let Some((name, index)) = &self.bridge {
+            requests.push(route::settle(name));
+            let v6 = addresses.iter().filter(|address| address.is_ipv6());
+            requests.extend(v6.map(|address| {
+                route::met(
+                    "tell the bridge its new neighbour",
+                    *index,
+                    address.ip(),
+                    mac,
+                )
+            }));
+        }
+        self.namespace.route(|socket| socket.run(&requests))
     }
 
     pub(crate) fn remove_now(&self, remains: &Remains, held: Held) -> Result<()> {

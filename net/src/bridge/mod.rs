@@ -5,14 +5,17 @@
 
 mod network;
 mod switch;
+mod uplink;
 
 pub use network::Network;
 pub(crate) use switch::Seat;
+pub(crate) use uplink::{PREFIX, Uplink};
 
 use crate::driver::check_interface_name;
 use crate::ipam::Subnet;
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Namespace, Result};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// A bridge network, as it is asked for.
 ///
@@ -36,6 +39,7 @@ pub struct Bridge {
     pub(crate) mtu: u32,
     pub(crate) isolated: bool,
     pub(crate) hairpin: bool,
+    pub(crate) uplink: Option<Arc<Namespace>>,
     pub(crate) directory: PathBuf,
 }
 
@@ -48,6 +52,7 @@ impl Bridge {
             mtu: 1500,
             isolated: false,
             hairpin: false,
+            uplink: None,
             directory: PathBuf::from("/run/ampoule/net"),
         }
     }
@@ -77,6 +82,17 @@ impl Bridge {
         self
     }
 
+    /// Gives the network a way out, by the namespace that has one, usually [`Namespace::current`]. Without, it is
+    /// internal: its members reach one another and nothing else.
+    ///
+    /// That namespace gets one interface, `am-` and the network's name, a route to each subnet, and an nftables table
+    /// that translates addresses and ends with its owner. It must pass packets on (`net.ipv4.ip_forward=1`).
+    #[doc(alias = "internal")]
+    pub fn uplink(&mut self, host: Arc<Namespace>) -> &mut Bridge {
+        self.uplink = Some(host);
+        self
+    }
+
     /// Where the leases of addresses are kept, `/run/ampoule/net` unless said otherwise. Processes that share a
     /// network share this directory.
     pub fn directory(&mut self, directory: impl Into<PathBuf>) -> &mut Bridge {
@@ -88,7 +104,9 @@ impl Bridge {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Invalid`] with everything that is wrong; `EPERM` without `CAP_SYS_ADMIN` and `CAP_NET_ADMIN`.
+    /// [`ErrorKind::Invalid`] with everything that is wrong; [`ErrorKind::Taken`] when a subnet overlaps a route of the
+    /// uplink's namespace, or that has such a network already; [`ErrorKind::Unsupported`] when it passes no packets on;
+    /// `EPERM` without `CAP_SYS_ADMIN` and `CAP_NET_ADMIN`.
     pub fn create(&self) -> Result<Network> {
         self.check()?;
         Network::create(self)

@@ -2,14 +2,18 @@
 
 use super::Bridge;
 use super::switch::Switch;
+use super::uplink::Uplink;
 use crate::driver::{Birth, Driver, Endpoint, Inside, Ready};
+use crate::firewall::{Firewall, Ports};
 use crate::ipam::{AddressPool, Lease};
 use crate::netlink::Request;
 use crate::netlink::route::{self, Device};
 use crate::place::Held;
+use crate::ports;
 use crate::{Error, ErrorKind, Mac, Result};
 use ipnetwork::IpNetwork;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// A bridge network; it lives as long as this value or anything attached to it.
 #[derive(Debug)]
@@ -17,6 +21,7 @@ pub struct Network {
     config: Bridge,
     pools: Vec<AddressPool>,
     switch: Switch,
+    firewall: Option<Arc<Firewall>>,
 }
 
 impl Network {
@@ -29,10 +34,22 @@ impl Network {
             .collect();
         let pools = pools?;
         let switch = Switch::create(config)?;
+        let firewall = match &config.uplink {
+            None => None,
+            Some(host) => {
+                let uplink = Uplink::create(config, host, switch.place().namespace())?;
+                Some(Arc::new(Firewall::create(
+                    &config.name,
+                    &config.subnets,
+                    uplink,
+                )?))
+            }
+        };
         Ok(Network {
             config: config.clone(),
             pools,
             switch,
+            firewall,
         })
     }
 
@@ -79,6 +96,7 @@ impl Driver for Network {
         let name = format!("p{}", pool.offset(first.address()));
         let (bridge, seat) = self.switch.seat()?;
         let mac = endpoint.mac.unwrap_or_else(|| Mac::of(first.address()));
+        let gateways = || self.pools.iter().map(|pool| pool.subnet().gateway());
         let inside = Inside {
             interface: endpoint.interface.clone(),
             mac,
@@ -88,14 +106,10 @@ impl Driver for Network {
                 .zip(&self.pools)
                 .map(|(lease, pool)| on(lease, pool))
                 .collect(),
-            gateways: match endpoint.default_route {
-                true => self
-                    .pools
-                    .iter()
-                    .map(|pool| pool.subnet().gateway())
-                    .collect(),
-                false => Vec::new(),
-            },
+            neighbours: gateways()
+                .map(|gateway| (gateway, self.switch.mac()))
+                .collect(),
+            gateways: gateways().filter(|_| endpoint.default_route).collect(),
         };
         let port = Device::new(&name).mtu(self.config.mtu).port_of(bridge).up();
         let peer = Device::new(&endpoint.interface)
@@ -106,15 +120,45 @@ impl Driver for Network {
             settings: self.port_settings(&name),
             birth: Birth::Pair { name, port, peer },
             inside,
+            ports: self.ports(endpoint)?,
             held: Held {
                 _leases: leases,
                 _seat: seat,
+                publication: None,
             },
         })
     }
 }
 
 impl Network {
+    fn ports(&self, endpoint: &Endpoint) -> Result<Option<Ports>> {
+        if endpoint.ports.is_empty() {
+            return Ok(None);
+        }
+        let Some(firewall) = &self.firewall else {
+            let what = format!(
+                "ports are published, but the network {:?} has no way out",
+                self.name()
+            );
+            return Err(Error::new(ErrorKind::Invalid, what));
+        };
+        let v6 = self
+            .pools
+            .iter()
+            .any(|pool| pool.subnet().network().is_ipv6());
+        let v4 = self
+            .pools
+            .iter()
+            .any(|pool| pool.subnet().network().is_ipv4());
+        let directory = self.config.directory.join("ports");
+        let host = &firewall.uplink().host;
+        let ports = ports::claim(&endpoint.ports, &endpoint.owner, (v4, v6), host, &directory)?;
+        Ok(Some(Ports {
+            firewall: Arc::clone(firewall),
+            ports,
+        }))
+    }
+
     fn port_settings(&self, name: &str) -> Vec<Request> {
         let (isolated, hairpin) = (self.config.isolated, self.config.hairpin);
         if !isolated && !hairpin {

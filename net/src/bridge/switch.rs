@@ -10,6 +10,7 @@ use crate::netlink::route::{self, Device};
 use crate::place::Place;
 use crate::{Error, ErrorKind, Mac, Namespace, Result};
 use ipnetwork::IpNetwork;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Ports of one bridge.
@@ -17,11 +18,15 @@ const PORTS: u16 = 32;
 /// The first bridge has the gateway's addresses and a port for each of the others.
 const MAX_BRIDGES: usize = 1024 - PORTS as usize;
 
+/// Stands for the gateway that a network without a subnet does not have.
+const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+
 #[derive(Debug)]
 pub(super) struct Switch {
     place: Arc<Place>,
     mtu: u32,
     isolated: bool,
+    mac: Mac,
     leaves: Arc<Mutex<Vec<Leaf>>>,
 }
 
@@ -42,17 +47,11 @@ pub(crate) struct Seat {
 impl Switch {
     pub(super) fn create(config: &Bridge) -> Result<Switch> {
         let namespace = Arc::new(Namespace::create()?);
-        let place = Place::open(
-            &format!("the network {:?}", config.name),
-            Arc::clone(&namespace),
-        )?;
         // A port has no use for an IPv6 address, and making one is a third of the work of switching it on.
         namespace.set("net/ipv6/conf/default/disable_ipv6", "1")?;
-        let mut bridge = Device::new(&name(0)).mtu(config.mtu);
-        if let Some(subnet) = config.subnets.first() {
-            // A bridge that was given an address keeps it, whatever ports come and go.
-            bridge = bridge.mac(Mac::of(subnet.gateway()));
-        }
+        // A bridge that was given an address keeps it, whatever ports come and go, and everybody can be told it.
+        let mac = Mac::of(config.subnets.first().map_or(NOWHERE, Subnet::gateway));
+        let bridge = Device::new(&name(0)).mtu(config.mtu).mac(mac);
         namespace.route(|socket| socket.run(&[bridge.bridge().create("make the bridge")]))?;
         if config
             .subnets
@@ -69,6 +68,8 @@ impl Switch {
             socket.run(&requests)?;
             Ok(root)
         })?;
+        let what = format!("the network {:?}", config.name);
+        let place = Place::open(&what, namespace, Some((name(0), root)))?;
         let root = Leaf {
             index: root,
             taken: 0,
@@ -78,8 +79,14 @@ impl Switch {
             place,
             mtu: config.mtu,
             isolated: config.isolated,
+            mac,
             leaves,
         })
+    }
+
+    /// The gateway's hardware address.
+    pub(super) fn mac(&self) -> Mac {
+        self.mac
     }
 
     pub(super) fn place(&self) -> &Arc<Place> {
@@ -123,6 +130,8 @@ impl Switch {
                 route::join(format!("make {up} a port of {bridge}"), lower, index),
                 // Isolated ports on different bridges must not meet on the first one either.
                 route::port(format!("isolate {down}"), &down, self.isolated, false),
+                route::settle(&up),
+                route::settle(&down),
             ])?;
             Ok(index)
         })

@@ -4,8 +4,10 @@
 //! dead owner's address is free at once, whatever it died of, and processes that know nothing of one another never get the
 //! same one. What is left of a dead owner is an unlocked file, which means nothing.
 
+mod claim;
 mod lease;
 mod subnet;
 
+pub(crate) use claim::{Claim, open_directory};
 pub use lease::Lease;
 pub use subnet::{AddressPool, Subnet};

@@ -1,6 +1,7 @@
 //! A subnet: its gateway, what may be given out of it, and to whom it was.
 
-use super::lease::{self, Lease};
+use super::claim::{self, Claim};
+use super::lease::{self, Lease, Take};
 use crate::{Error, ErrorKind, Result};
 use ipnetwork::IpNetwork;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -154,7 +155,7 @@ impl AddressPool {
         }
         let name = subnet.network.to_string().replace('/', "_");
         let directory = directory.join(name);
-        lease::directory(&directory)?;
+        claim::open_directory(&directory)?;
         // Processes that start together should not look for the same addresses.
         let cursor = AtomicU64::new(u64::from(std::process::id()).wrapping_mul(0x9e37_79b9) >> 8);
         Ok(AddressPool {
@@ -178,14 +179,14 @@ impl AddressPool {
         let offsets = self.subnet.offsets();
         let (first, count) = (*offsets.start(), offsets.end() - offsets.start() + 1);
         // What a dead owner left costs a lock and a look, so the first round passes it by.
-        for take in [Lease::take_unused, Lease::take] {
+        for take in [Claim::take_unused as Take, Claim::take] {
             for _ in 0..count {
                 let step = self.cursor.fetch_add(1, Ordering::Relaxed) % count;
                 let address = at(self.subnet.network, first + step);
                 if self.subnet.is_excluded(address) {
                     continue;
                 }
-                if let Some(lease) = take(&self.directory, address, owner)? {
+                if let Some(lease) = Lease::take(take, &self.directory, address, owner)? {
                     return Ok(lease);
                 }
             }
@@ -212,7 +213,7 @@ impl AddressPool {
             let what = format!("the address {address} of {network} is reserved");
             return Err(Error::new(ErrorKind::Invalid, what));
         }
-        let lease = Lease::take(&self.directory, address, owner)?;
+        let lease = Lease::take(Claim::take, &self.directory, address, owner)?;
         lease.ok_or_else(|| lease::taken(&self.directory, address))
     }
 
@@ -224,7 +225,7 @@ impl AddressPool {
 
 impl Drop for AddressPool {
     fn drop(&mut self) {
-        lease::sweep(&self.directory);
+        claim::sweep(&self.directory);
     }
 }
 

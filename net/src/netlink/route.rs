@@ -2,8 +2,8 @@
 
 use super::{Request, Socket};
 use crate::{Error, ErrorKind, Mac, Result};
-use ipnetwork::IpNetwork;
-use netlink_packet_core::Emitable;
+use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
+use netlink_packet_core::{Emitable, Parseable};
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{
     AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage,
@@ -12,10 +12,13 @@ use netlink_packet_route::link::{
     AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoBridge, InfoBridgePort, InfoData, InfoKind,
     InfoPortData, InfoPortKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
-use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType,
+use netlink_packet_route::neighbour::{
+    NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
 };
-use std::net::IpAddr;
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteProtocol, RouteScope, RouteType,
+};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// A device to be made: what all kinds have in common.
@@ -208,6 +211,60 @@ pub(crate) fn route(
     destination: IpNetwork,
     gateway: IpAddr,
 ) -> Request {
+    let message = route_message(device, destination, gateway);
+    request(what, RTM_NEWROUTE, &message).flags(NLM_F_CREATE | NLM_F_EXCL)
+}
+
+/// Tells a device the hardware address of a neighbour for good, so that it never asks, and believes nobody else.
+pub(crate) fn neighbour(
+    what: impl Into<String>,
+    device: u32,
+    address: IpAddr,
+    mac: Mac,
+) -> Request {
+    neighbour_in_state(NeighbourState::Permanent, what.into(), device, address, mac)
+}
+
+/// Tells a device the hardware address of a neighbour as if it had just asked.
+pub(crate) fn met(what: impl Into<String>, device: u32, address: IpAddr, mac: Mac) -> Request {
+    neighbour_in_state(NeighbourState::Reachable, what.into(), device, address, mac)
+}
+
+fn neighbour_in_state(
+    state: NeighbourState,
+    what: String,
+    device: u32,
+    address: IpAddr,
+    mac: Mac,
+) -> Request {
+    let mut message = NeighbourMessage::default();
+    message.header.family = family(address);
+    message.header.ifindex = device;
+    message.header.state = state;
+    message
+        .attributes
+        .push(NeighbourAttribute::Destination(match address {
+            IpAddr::V4(v4) => NeighbourAddress::Inet(v4),
+            IpAddr::V6(v6) => NeighbourAddress::Inet6(v6),
+        }));
+    message
+        .attributes
+        .push(NeighbourAttribute::LinkLayerAddress(mac.octets().to_vec()));
+    request(what, RTM_NEWNEIGH, &message).flags(NLM_F_CREATE | NLM_F_REPLACE)
+}
+
+/// The destination of a default route by this gateway.
+pub(crate) fn everywhere(gateway: IpAddr) -> IpNetwork {
+    match gateway {
+        IpAddr::V4(_) => IpNetwork::V4(EVERYWHERE_V4),
+        IpAddr::V6(_) => IpNetwork::V6(EVERYWHERE_V6),
+    }
+}
+
+const EVERYWHERE_V4: Ipv4Network = Ipv4Network::new_checked(Ipv4Addr::UNSPECIFIED, 0).unwrap();
+const EVERYWHERE_V6: Ipv6Network = Ipv6Network::new_checked(Ipv6Addr::UNSPECIFIED, 0).unwrap();
+
+fn route_message(device: u32, destination: IpNetwork, gateway: IpAddr) -> RouteMessage {
     let mut message = RouteMessage::default();
     message.header.address_family = family(gateway);
     message.header.destination_prefix_length = destination.prefix();
@@ -226,6 +283,18 @@ pub(crate) fn route(
         .attributes
         .push(RouteAttribute::Gateway(route_address(gateway)));
     message.attributes.push(RouteAttribute::Oif(device));
+    message
+}
+
+/// The same, by a gateway that is no member of any of the device's subnets.
+pub(crate) fn onlink_route(
+    what: impl Into<String>,
+    device: u32,
+    destination: IpNetwork,
+    gateway: IpAddr,
+) -> Request {
+    let mut message = route_message(device, destination, gateway);
+    message.header.flags = RouteFlags::Onlink;
     request(what, RTM_NEWROUTE, &message).flags(NLM_F_CREATE | NLM_F_EXCL)
 }
 
@@ -263,6 +332,50 @@ impl Socket {
     }
 }
 
+/// A route that the kernel has: where to, and by which interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Route {
+    pub(crate) destination: IpNetwork,
+    pub(crate) device: u32,
+}
+
+impl Socket {
+    /// The routes of the main table to anything but everywhere.
+    pub(crate) fn routes(&mut self) -> Result<Vec<Route>> {
+        let dump = request("read the routes", RTM_GETROUTE, &RouteMessage::default());
+        let answers = self.dump(&dump)?;
+        Ok(answers.iter().filter_map(|body| read_route(body)).collect())
+    }
+}
+
+/// What cannot be read is a route of a kind that we do not know, hence none of ours.
+fn read_route(body: &[u8]) -> Option<Route> {
+    let message = RouteMessage::parse(body).ok()?;
+    if message.header.table != RT_TABLE_MAIN {
+        return None;
+    }
+    let mut destination = None;
+    let mut device = 0;
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Destination(RouteAddress::Inet(v4)) => {
+                destination = Some(IpAddr::from(*v4))
+            }
+            RouteAttribute::Destination(RouteAddress::Inet6(v6)) => {
+                destination = Some(IpAddr::from(*v6))
+            }
+            RouteAttribute::Oif(index) => device = *index,
+            _ => {}
+        }
+    }
+    let destination =
+        IpNetwork::new(destination?, message.header.destination_prefix_length).ok()?;
+    Some(Route {
+        destination,
+        device,
+    })
+}
+
 fn request(what: impl Into<String>, kind: u16, message: &impl Emitable) -> Request {
     let mut body = vec![0; message.buffer_len()];
     message.emit(&mut body);
@@ -282,7 +395,10 @@ const RTM_DELLINK: u16 = 17;
 const RTM_GETLINK: u16 = 18;
 const RTM_NEWADDR: u16 = 20;
 const RTM_NEWROUTE: u16 = 24;
+const RTM_GETROUTE: u16 = 26;
+const RTM_NEWNEIGH: u16 = 28;
 const RT_TABLE_MAIN: u8 = 254;
+const NLM_F_REPLACE: u16 = 0x100;
 const NLM_F_EXCL: u16 = 0x200;
 const NLM_F_CREATE: u16 = 0x400;
 const ENODEV: i32 = 19;

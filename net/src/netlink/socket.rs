@@ -67,6 +67,16 @@ impl Socket {
         Socket::open(NETLINK_ROUTE)
     }
 
+    /// Opens a socket for nf_tables.
+    #[cfg(feature = "drivers")]
+    pub(crate) fn netfilter() -> Result<Socket> {
+        let socket = Socket::open(netlink_sys::protocols::NETLINK_NETFILTER)?;
+        // Every element of a large transaction may be refused.
+        let wide = socket.raw.set_rx_buf_sz(TRANSACTION_BUFFER);
+        wide.map_err(|e| Error::kernel("widen a netlink socket", e))?;
+        Ok(socket)
+    }
+
     fn open(protocol: isize) -> Result<Socket> {
         let failed = |e| Error::kernel("open a netlink socket", e);
         let raw = RawSocket::new(protocol).map_err(failed)?;
@@ -98,10 +108,43 @@ impl Socket {
         }
         self.sequence = first.wrapping_add(requests.len() as u32);
         self.send(&out, &requests[0].what)?;
+        self.await_last(requests, first)
+    }
 
+    /// Sends requests to a subsystem of netfilter that carries out all of them or none.
+    #[cfg(feature = "drivers")]
+    pub(crate) fn transaction(&mut self, requests: &[Request], subsystem: u16) -> Result<()> {
+        let Some(last) = requests.len().checked_sub(1) else {
+            return Ok(());
+        };
+        // `struct nfgenmsg`: any family, version 0, the subsystem as a big-endian number.
+        let [high, low] = subsystem.to_be_bytes();
+        let edge = |kind| Request::new("", kind).body([0, 0, high, low]);
+        let first = self.sequence;
+        self.sequence = first.wrapping_add(requests.len() as u32);
+        let mut out = Vec::with_capacity(256 * requests.len());
+        // A refusal of the transaction as such counts as one of its first request.
+        edge(NFNL_MSG_BATCH_BEGIN).write(first, 0, &mut out);
+        for (index, request) in requests.iter().enumerate() {
+            let ack = if index == last { NLM_F_ACK } else { 0 };
+            request.write(first.wrapping_add(index as u32), ack, &mut out);
+        }
+        edge(NFNL_MSG_BATCH_END).write(self.sequence, 0, &mut out);
+        self.send(&out, &requests[0].what)?;
+        self.await_last(requests, first)
+    }
+
+    /// Reads answers until that of the last request; the first failure counts.
+    fn await_last(&self, requests: &[Request], first: u32) -> Result<()> {
+        let last = requests.len() - 1;
         let mut failure = None;
         loop {
-            for reply in Replies(&self.receive(&requests[last].what)?) {
+            let datagram = match self.receive(&requests[last].what) {
+                Ok(datagram) => datagram,
+                // After a failure that ended everything there is no more to come.
+                Err(lost) => return Err(failure.unwrap_or(lost)),
+            };
+            for reply in Replies(&datagram) {
                 let index = reply.sequence.wrapping_sub(first) as usize;
                 // What belongs to an earlier, abandoned exchange is not ours.
                 if reply.kind != NLMSG_ERROR || index > last {
@@ -135,6 +178,27 @@ impl Socket {
                 }
                 if let Some(error) = reply.error(&request.what) {
                     return Err(error);
+                }
+            }
+        }
+    }
+
+    /// Sends one request that is answered by a list, and returns the bodies of the list's messages.
+    #[cfg(feature = "drivers")]
+    pub(crate) fn dump(&mut self, request: &Request) -> Result<Vec<Vec<u8>>> {
+        let sequence = self.sequence;
+        self.sequence = sequence.wrapping_add(1);
+        let mut out = Vec::with_capacity(128);
+        request.write(sequence, NLM_F_DUMP, &mut out);
+        self.send(&out, &request.what)?;
+        let mut list = Vec::new();
+        loop {
+            for reply in Replies(&self.receive(&request.what)?) {
+                match reply.kind {
+                    _ if reply.sequence != sequence => {}
+                    NLMSG_DONE => return Ok(list),
+                    NLMSG_ERROR => return reply.error(&request.what).map_or(Ok(list), Err),
+                    _ => list.push(reply.body.to_vec()),
                 }
             }
         }
@@ -244,11 +308,22 @@ const RECEIVE_BUFFER: usize = 32 << 10;
 /// From `linux/netlink.h`: the size of `struct nlmsghdr`, message kinds, flags and attributes.
 const HEADER: usize = 16;
 const NLMSG_ERROR: u16 = 2;
+#[cfg(feature = "drivers")]
+const NLMSG_DONE: u16 = 3;
 const NLM_F_REQUEST: u16 = 0x1;
 const NLM_F_ACK: u16 = 0x4;
+#[cfg(feature = "drivers")]
+const NLM_F_DUMP: u16 = 0x300;
 const NLM_F_CAPPED: u16 = 0x100;
 const NLM_F_ACK_TLVS: u16 = 0x200;
 const NLMSGERR_ATTR_MSG: u16 = 1;
+#[cfg(feature = "drivers")]
+const TRANSACTION_BUFFER: usize = 1 << 20;
+/// From `linux/netfilter/nfnetlink.h`.
+#[cfg(feature = "drivers")]
+const NFNL_MSG_BATCH_BEGIN: u16 = 0x10;
+#[cfg(feature = "drivers")]
+const NFNL_MSG_BATCH_END: u16 = 0x11;
 /// From `linux/socket.h`.
 const MSG_DONTWAIT: i32 = 0x40;
 /// What an answer that breaks the protocol is reported as.

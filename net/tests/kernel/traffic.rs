@@ -77,3 +77,18 @@ pub fn echo(from: &Namespace, to: &Namespace, address: IpAddr, text: &[u8]) -> V
     serve.join().unwrap();
     back
 }
+
+/// Waits until the kernel has joined the group in which an IPv6 address is asked for; it does so in the background.
+pub fn wait_until_asked_for(namespace: &Namespace, address: IpAddr) {
+    let IpAddr::V6(v6) = address else { return };
+    let [.., a, b, c] = v6.octets();
+    let group = format!("ff0200000000000000000001ff{a:02x}{b:02x}{c:02x}");
+    for _ in 0..1000 {
+        let groups = namespace.run(|| std::fs::read_to_string("/proc/thread-self/net/igmp6"));
+        if groups.unwrap().unwrap().contains(&group) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    panic!("{address} never joined {group}");
+}
