@@ -64,6 +64,32 @@ impl Dir {
         self.list(|kind| kind.is_dir())
     }
 
+    /// The name of a child directory, if there is any.
+    pub(crate) fn first_child(&self) -> Result<Option<String>> {
+        Ok(self.children()?.pop())
+    }
+
+    /// The same directory, opened once more.
+    pub(crate) fn again(&self) -> Result<Dir> {
+        self.open_at(".", self.path.clone())
+    }
+
+    /// The directory above.
+    pub(crate) fn up(&self) -> Result<Dir> {
+        self.open_at("..", self.path.parent().unwrap_or(&self.path).to_owned())
+    }
+
+    fn open_at(&self, name: &str, path: PathBuf) -> Result<Dir> {
+        match rustix::fs::openat(&self.fd, name, DIRECTORY, Mode::empty()) {
+            Ok(fd) => Ok(Dir { fd, path }),
+            Err(errno) => Err(Error::kernel("open", &path, errno)),
+        }
+    }
+
+    pub(crate) fn failed_rmdir(&self, name: &str, errno: Errno) -> Error {
+        Error::kernel("rmdir", &self.path.join(name), errno)
+    }
+
     /// The names of the files.
     pub(crate) fn files(&self) -> Result<Vec<String>> {
         self.list(|kind| kind.is_file())

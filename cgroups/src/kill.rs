@@ -2,15 +2,12 @@
 
 use crate::dir::Dir;
 use crate::wait::{Deadline, wait_for_exit, wait_for_line};
-use crate::{Error, Result, freezer};
+use crate::{Error, Result, freezer, tree};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
-
-/// How deep child cgroups are looked for; deeper ones can only have been made by an attacker, and end as EBUSY.
-const DEEPEST: usize = 32;
 
 /// So many processes are signalled at a time: a fork bomb must not use up the descriptors.
 const BATCH: usize = 256;
@@ -46,7 +43,7 @@ pub(crate) fn remove(parent: &Dir, name: &str, dir: &Dir, timeout: Duration) -> 
             Err(errno) => return Err(Error::kernel("rmdir", dir.path(), errno)),
         }
         kill(dir, timeout)?;
-        remove_children(dir, DEEPEST)?;
+        tree::remove_children(dir)?;
         match parent.remove(name) {
             Ok(()) | Err(Errno::NOENT) => return Ok(()),
             // The last process has gone from the list but not yet from the cgroup: the kernel has no event for this.
@@ -54,22 +51,6 @@ pub(crate) fn remove(parent: &Dir, name: &str, dir: &Dir, timeout: Duration) -> 
             Err(errno) => return Err(Error::kernel("rmdir", dir.path(), errno)),
         }
     }
-}
-
-/// Removes child cgroups, the deepest first, and leaves alone what is still busy.
-fn remove_children(dir: &Dir, depth: usize) -> Result<()> {
-    for name in dir.children()? {
-        if depth > 0
-            && let Some(child) = dir.find(&name)?
-        {
-            remove_children(&child, depth - 1)?;
-        }
-        match dir.remove(&name) {
-            Ok(()) | Err(Errno::NOENT | Errno::BUSY) => {}
-            Err(errno) => return Err(Error::kernel("rmdir", &dir.path().join(&name), errno)),
-        }
-    }
-    Ok(())
 }
 
 /// Freeze, signal all, thaw, look again. Frozen processes neither fork nor exit, so one round takes all that are there; where
@@ -106,13 +87,10 @@ fn signal_all(dir: &Dir) -> Result<Vec<OwnedFd>> {
     let pids: Vec<u32> = processes(dir)?.into_iter().collect();
     let mut killed = Vec::new();
     for batch in pids.chunks(BATCH) {
-        let opened: Vec<(u32, OwnedFd)> = batch
-            .iter()
-            .filter_map(|pid| Some((*pid, open(*pid)?)))
-            .collect();
+        let opened: Vec<_> = batch.iter().map(|pid| open(*pid)).collect::<Result<_>>()?;
         let still = processes(dir)?;
         killed.clear();
-        for (pid, pidfd) in opened {
+        for (pid, pidfd) in opened.into_iter().flatten() {
             if still.contains(&pid) && pidfd_send_signal(&pidfd, Signal::KILL).is_ok() {
                 killed.push(pidfd);
             }
@@ -121,36 +99,37 @@ fn signal_all(dir: &Dir) -> Result<Vec<OwnedFd>> {
     Ok(killed)
 }
 
-fn open(pid: u32) -> Option<OwnedFd> {
-    let pid = Pid::from_raw(pid.try_into().ok()?)?;
-    pidfd_open(pid, PidfdFlags::empty()).ok()
+/// A descriptor of the process; `None` if it has ended.
+fn open(pid: u32) -> Result<Option<(u32, OwnedFd)>> {
+    let Some(raw) = pid.try_into().ok().and_then(Pid::from_raw) else {
+        return Ok(None);
+    };
+    match pidfd_open(raw, PidfdFlags::empty()) {
+        Ok(pidfd) => Ok(Some((pid, pidfd))),
+        Err(Errno::SRCH) => Ok(None),
+        Err(errno) => Err(Error::kernel(
+            "open a pidfd of",
+            format!("/proc/{pid}").as_ref(),
+            errno,
+        )),
+    }
 }
 
 /// The processes of a cgroup and of its children; 0 stands for those of a pid namespace that cannot be seen from here.
 pub(crate) fn processes(dir: &Dir) -> Result<BTreeSet<u32>> {
     let mut pids = BTreeSet::new();
-    collect(dir, DEEPEST, &mut pids)?;
-    Ok(pids)
-}
-
-fn collect(dir: &Dir, depth: usize, pids: &mut BTreeSet<u32>) -> Result<()> {
-    // cgroup.procs of a threaded cgroup cannot be read: its processes are listed in the domain above.
-    match dir.read_if_any("cgroup.procs") {
-        Ok(text) => pids.extend(
-            text.iter()
-                .flat_map(|t| t.lines())
-                .filter_map(|line| line.parse::<u32>().ok()),
-        ),
-        // The cgroup was removed meanwhile.
-        Err(error) if error.errno() == Some(Errno::NODEV.raw_os_error()) => return Ok(()),
-        Err(error) => return Err(error),
-    }
-    if depth > 0 {
-        for name in dir.children()? {
-            if let Some(child) = dir.find(&name)? {
-                collect(&child, depth - 1, pids)?;
+    tree::walk(dir, |dir| {
+        // cgroup.procs of a threaded cgroup cannot be read: its processes are listed in the domain above.
+        match dir.read_if_any("cgroup.procs") {
+            Ok(text) => {
+                let lines = text.iter().flat_map(|text| text.lines());
+                pids.extend(lines.filter_map(|line| line.parse::<u32>().ok()));
+                Ok(())
             }
+            // The cgroup was removed meanwhile.
+            Err(error) if error.errno() == Some(Errno::NODEV.raw_os_error()) => Ok(()),
+            Err(error) => Err(error),
         }
-    }
-    Ok(())
+    })?;
+    Ok(pids)
 }

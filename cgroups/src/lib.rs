@@ -65,6 +65,7 @@ mod settings;
 mod stats;
 #[cfg(feature = "tokio")]
 mod stream;
+mod tree;
 mod wait;
 
 pub use cgroup::{Cgroup, Entry};

@@ -144,16 +144,18 @@ fn child_cgroups_made_inside_go_too() {
             .parent
             .create("one", Resources::new().account(Controller::Pids))
             .unwrap();
+        let deep = &["x"; 200].join("/");
         for path in directories(&cgroup) {
+            // Deeper than anybody should hold descriptors or recurse.
+            std::fs::create_dir_all(path.join(deep)).unwrap();
             std::fs::create_dir_all(path.join("a/b/c")).unwrap();
-            std::fs::create_dir(path.join("d")).unwrap();
         }
-        let deep = directories(&cgroup)
-            .last()
-            .unwrap()
-            .join("a/b/c/cgroup.procs");
         let running = shell(&cgroup, "sleep 100");
-        std::fs::write(deep, running.child.id().to_string()).unwrap();
+        for path in directories(&cgroup) {
+            let procs = path.join(deep).join("cgroup.procs");
+            std::fs::write(procs, running.child.id().to_string()).unwrap();
+        }
+        assert!(cgroup.processes().unwrap().contains(&running.child.id()));
         let paths = directories(&cgroup);
         cgroup.remove().unwrap();
         assert!(paths.iter().all(|path| !path.exists()));
