@@ -19,22 +19,33 @@ impl Mount {
     /// # Errors
     /// Whatever the kernel refuses, by the name of what was asked; `EPERM` without `CAP_SYS_ADMIN`.
     pub fn create(&self) -> Result<OwnedFd> {
-        let mount = match &self.source {
+        Ok(self.create_over()?.0)
+    }
+
+    /// Makes it, and hands out the file system in memory that it lies over, if it has one.
+    ///
+    /// To undo a detached mount by itself costs more than to make it: the kernel waits for all processors. So this one is given to
+    /// the child, where it goes in one sweep with the old root.
+    pub(crate) fn create_over(&self) -> Result<(OwnedFd, Option<OwnedFd>)> {
+        let none = MountAttributes::empty();
+        let (mount, set, under) = match &self.source {
             Source::New { kind, config } => {
                 let fs = Fs::open(kind)?;
                 config.iter().try_for_each(|setting| fs.set(setting))?;
-                return self.finish(fs.create()?.mount(self.set)?, MountAttributes::empty());
+                (fs.create()?.mount(self.set)?, none, None)
             }
             Source::Overlay(overlay) => {
-                let mount = overlay.open()?.mount(self.set)?;
-                return self.finish(mount, MountAttributes::empty());
+                let (fs, under) = overlay.open()?;
+                (fs.mount(self.set)?, none, under)
             }
-            Source::Copy { path, recursive } => copy_path(path, *recursive)?,
-            Source::Handed(mount) => mount
-                .try_clone()
-                .map_err(|e| Error::kernel("duplicate a descriptor", e))?,
+            Source::Copy { path, recursive } => (copy_path(path, *recursive)?, self.set, None),
+            Source::Handed(mount) => {
+                let mount = mount.try_clone();
+                let mount = mount.map_err(|e| Error::kernel("duplicate a descriptor", e))?;
+                (mount, self.set, None)
+            }
         };
-        self.finish(mount, self.set)
+        Ok((self.finish(mount, set)?, under))
     }
 
     /// Looks at what it is made of, for one that the child will make: the child's own errors come later and say less.
@@ -214,11 +225,12 @@ pub(crate) fn aside<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<
     })
 }
 
-/// Attaches a mount where `aside` works, if this kernel takes nothing from detached ones.
-pub(crate) fn attach_aside(mount: &OwnedFd) -> Result<()> {
-    match kernel::composes_detached() {
-        true => Ok(()),
-        false => attach(mount, CWD, Path::new("/"))
-            .map_err(|e| Error::kernel("attach a file system in memory", e)),
+/// Attaches a mount where `aside` works, if this kernel takes nothing from detached ones; returns it if it stays detached.
+pub(crate) fn attach_aside(mount: OwnedFd) -> Result<Option<OwnedFd>> {
+    if kernel::composes_detached() {
+        return Ok(Some(mount));
     }
+    attach(&mount, CWD, Path::new("/"))
+        .map_err(|e| Error::kernel("attach a file system in memory", e))?;
+    Ok(None)
 }

@@ -125,8 +125,8 @@ impl Overlay {
         self.lower.iter().map(mapped).collect()
     }
 
-    /// Makes it, configured but not yet mounted.
-    pub(crate) fn open(&self) -> Result<Fs> {
+    /// Makes it, configured but not yet mounted; and the file system in memory that it writes to, if it has one.
+    pub(crate) fn open(&self) -> Result<(Fs, Option<OwnedFd>)> {
         match kernel::composes_detached() {
             true => self.configure(),
             // Older kernels take a detached upper file system from nobody, and many layers only by very short names.
@@ -134,7 +134,7 @@ impl Overlay {
         }
     }
 
-    fn configure(&self) -> Result<Fs> {
+    fn configure(&self) -> Result<(Fs, Option<OwnedFd>)> {
         let layers = match &self.idmap {
             Some(namespace) => self.mapped_layers(namespace)?,
             None => self.layers()?,
@@ -147,11 +147,13 @@ impl Overlay {
         } else {
             fs.string("lowerdir", short_names(&layers)?)?;
         }
-        if self.user_xattr {
-            fs.flag("userxattr")?;
+        match self.user_xattr {
+            true => fs.flag("userxattr")?,
+            // Some kernels have it on: an upper directory would then be no whole tree, to be read or carried elsewhere.
+            false => fs.string("redirect_dir", "off")?,
         }
         let Some(upper) = &self.upper else {
-            return fs.create();
+            return Ok((fs.create()?, None));
         };
         if self.volatile {
             fs.flag("volatile")?;
@@ -160,10 +162,11 @@ impl Overlay {
         fs.string("upperdir", through(&place.upper))?;
         fs.string("workdir", through(&place.work))?;
         // The names lead through descriptors, which live until the kernel has followed them.
-        fs.create().map_err(|error| match self.volatile {
+        let fs = fs.create().map_err(|error| match self.volatile {
             true => error.hint("an upper directory that was volatile once cannot be used again: empty its work directory"),
             false => error,
-        })
+        })?;
+        Ok((fs, place.memory))
     }
 
     /// Lets the child make it. The slot is that of the configured file system.
@@ -261,26 +264,26 @@ struct Writable {
     upper: OwnedFd,
     work: OwnedFd,
     /// A detached mount is undone with its descriptor.
-    _mount: Option<OwnedFd>,
+    memory: Option<OwnedFd>,
 }
 
 impl Upper {
     fn open(&self, owner: Option<(u32, u32)>) -> Result<Writable> {
-        let (upper, work, mount) = match self {
+        let (upper, work, memory) = match self {
             Upper::Directory { upper, work } => {
                 (open_directory(upper)?, open_directory(work)?, None)
             }
             Upper::Memory { size } => {
                 let memory = memory(*size).create()?;
-                attach_aside(&memory)?;
                 let upper = subdirectory(&memory, "upper", owner)?;
-                (upper, subdirectory(&memory, "work", None)?, Some(memory))
+                let work = subdirectory(&memory, "work", None)?;
+                (upper, work, attach_aside(memory)?)
             }
         };
         Ok(Writable {
             upper,
             work,
-            _mount: mount,
+            memory,
         })
     }
 }

@@ -44,6 +44,8 @@ pub struct Planted {
     root: Arc<OwnedFd>,
     /// Kernels before 6.15 attach nothing to a detached mount.
     rest: Vec<(PathBuf, Arc<OwnedFd>)>,
+    /// What its file system writes to: see [`Mount::create_over`].
+    under: Option<Arc<OwnedFd>>,
 }
 
 /// A tree that is ready for the child: made by the host, or to be made by the child.
@@ -143,7 +145,7 @@ impl Tree {
     /// # Errors
     /// See [`Mount::create`]; and whatever the file system refuses, with the path.
     pub fn plant(&self) -> Result<Planted> {
-        let root = self.base.create()?;
+        let (root, under) = self.base.create_over()?;
         let mut rest = Vec::new();
         for (at, node) in &self.nodes {
             let failed = |e: std::io::Error| {
@@ -177,6 +179,7 @@ impl Tree {
         Ok(Planted {
             root: root.into(),
             rest,
+            under: under.map(Arc::new),
         })
     }
 
@@ -293,6 +296,7 @@ impl Planted {
         Some(Planted {
             root: root.into(),
             rest: Vec::new(),
+            under: None,
         })
     }
 
@@ -303,6 +307,10 @@ impl Planted {
         why: &'static str,
         place: Place<'_>,
     ) -> Result<Slot> {
+        if let Some(under) = &self.under {
+            let slot = draft.hold(format!("{name}'s memory"), under.clone());
+            attach(draft, slot, (Fd::Cwd, "/"), "it goes with the old root")?;
+        }
         let root = draft.hold(name, self.root.clone());
         attach(draft, root, place, why)?;
         for (at, mount) in &self.rest {
