@@ -259,4 +259,4 @@ impl Drop for Page {
     }
 }
 
-const _: () = assert!(size_of::<Op>() % 8 == 0);
+const _: () = assert!(size_of::<Op>().is_multiple_of(8));
