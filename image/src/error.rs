@@ -86,6 +86,24 @@ pub enum Error {
         /// Where.
         place: String,
     },
+    /// A registry could not be reached, or the connection broke.
+    #[error("{action}: {source}")]
+    Network {
+        /// What was done, at which host.
+        action: String,
+        /// What went wrong.
+        source: io::Error,
+    },
+    /// A registry answered with an error.
+    #[error("{action}: {status} {message}")]
+    Refused {
+        /// What was asked, at which host.
+        action: String,
+        /// The status of HTTP.
+        status: u16,
+        /// The registry's own words.
+        message: String,
+    },
     /// Something else holds it.
     #[error("{what} is in use")]
     Busy {
@@ -112,6 +130,10 @@ pub enum ErrorKind {
     Busy,
     /// The disk or the quota is full.
     NoSpace,
+    /// A registry could not be reached, or answered with a failure of its own.
+    Network,
+    /// A registry wants other credentials, or does not allow it.
+    Denied,
     /// The kernel refused for lack of privilege.
     Permission,
     /// Any other failure of the operating system.
@@ -128,6 +150,13 @@ impl Error {
             Self::Limit { .. } => ErrorKind::Limit,
             Self::NotFound { .. } => ErrorKind::NotFound,
             Self::Busy { .. } => ErrorKind::Busy,
+            Self::Network { .. } => ErrorKind::Network,
+            Self::Refused { status, .. } => match status {
+                401 | 403 => ErrorKind::Denied,
+                404 => ErrorKind::NotFound,
+                500.. | 429 => ErrorKind::Network,
+                _ => ErrorKind::Invalid,
+            },
             Self::Io { source, .. } => match source.kind() {
                 io::ErrorKind::NotFound => ErrorKind::NotFound,
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::NoSpace,

@@ -8,6 +8,7 @@ mod platform;
 mod progress;
 mod pull;
 mod reference;
+mod registry;
 mod source;
 mod store;
 mod tar;
@@ -23,6 +24,7 @@ pub use platform::Platform;
 pub use progress::{Event, Progress, Silent};
 pub use pull::PullOptions;
 pub use reference::Reference;
+pub use registry::{Credential, Credentials, Protocol, PushOptions, Registry, RegistryOptions};
 pub use source::{DockerArchive, LayoutSource, OciArchive, Source};
 pub use store::{
     BlobWriter, Collected, Damage, Image, Ingest, Ingestion, LayerInfo, Lease, PendingLayer,

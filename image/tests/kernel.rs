@@ -4,8 +4,12 @@
 mod archive;
 #[path = "kernel/pull.rs"]
 mod pull;
+#[path = "kernel/registry.rs"]
+mod registry;
 #[path = "kernel/scratch.rs"]
 mod scratch;
+#[path = "kernel/server.rs"]
+mod server;
 #[path = "kernel/store.rs"]
 mod store;
 #[path = "kernel/tree.rs"]
