@@ -7,6 +7,7 @@ pub mod field;
 pub mod manifest;
 pub mod network;
 pub mod object;
+pub mod pod;
 pub mod quantity;
 pub mod runtime;
 pub mod schedule;

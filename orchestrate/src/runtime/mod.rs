@@ -1,7 +1,7 @@
 //! What runs the pods of one node: the contract between the pods' life cycle and a container engine.
 //!
 //! The life cycle (when to start which container, when to probe, when to give up) is decided by
-//! a state machine, which knows no engine. A [`Runtime`] does as it is told and reports what happens.
+//! [`pod::Machine`](crate::pod::Machine), which knows no engine. A [`Runtime`] does as it is told and reports what happens.
 
 pub mod conformance;
 
