@@ -2,6 +2,8 @@
 
 pub mod admit;
 pub mod clock;
+pub mod control;
+pub mod controllers;
 mod error;
 pub mod field;
 pub mod manifest;

@@ -35,7 +35,7 @@ pub(crate) struct Facts {
 /// A type that is one kind of object.
 ///
 /// Implemented for the types of `k8s_openapi` that this crate knows; it is what the typed reads and writes ask for.
-pub trait Typed: Sized + Clone {
+pub trait Typed: Sized + Clone + 'static {
     /// The kind.
     const BUILTIN: Builtin;
     /// Makes an object of it.

@@ -17,3 +17,4 @@ mod tests;
 
 pub use backoff::Backoff;
 pub use machine::{Action, Machine};
+pub(crate) use status::holds;

@@ -33,6 +33,7 @@ mod rules;
 mod state;
 
 pub use memory::MemoryStore;
+pub(crate) use rules::{FOREGROUND, ORPHAN};
 
 use crate::error::Result;
 use crate::object::{Key, Kind, Object};
