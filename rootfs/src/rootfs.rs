@@ -9,7 +9,8 @@ use crate::{Error, ErrorKind, Maker, Mount, Result, Templates};
 use ampoule_mounts::{self as mounts, MountAttributes, Place, attach};
 use ampoule_plan::{Call, Draft, Errno, Fd, Part, Phase, Slot, path};
 use rustix::fs::{Mode, OFlags, ResolveFlags, mkdirat, openat2};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 /// The whole root tree of a container: a [`Root`], with `/dev`, `/proc`, `/sys` and masks.
 ///
@@ -38,6 +39,7 @@ pub struct Ready {
     dev: Option<Devices>,
     hierarchies: Option<mounts::Ready>,
     masks: Prepared,
+    visible: Vec<(&'static str, Arc<OwnedFd>)>,
 }
 
 #[derive(Debug)]
@@ -75,7 +77,7 @@ impl Rootfs {
         self
     }
 
-    /// The container's root user as the host counts users and groups, where it is another than the host's: it owns `/root`,
+    /// The container's root user as the host counts users and groups, for a container in a user namespace: it owns `/root`,
     /// `/dev/shm` and whatever else the host makes for this container.
     pub fn owner(&mut self, uid: u32, gid: u32) -> &mut Rootfs {
         self.owner = Some((uid, gid));
@@ -125,6 +127,7 @@ impl Rootfs {
             dev: self.devices(templates)?,
             hierarchies: self.hierarchies(templates)?,
             masks: Prepared::new(&self.masks, self.maker, templates)?,
+            visible: self.visible()?,
             description: self.clone(),
             root,
         };
@@ -141,6 +144,20 @@ impl Rootfs {
         let proc = self.proc.map(|_| "proc");
         let sys = (self.sys != Sys::Absent).then_some("sys");
         [dev, proc, sys].into_iter().flatten()
+    }
+
+    /// The host's proc and sysfs, for a child in a user namespace that sees no others: the kernel lets it mount its own only
+    /// beside one that hides nothing.
+    fn visible(&self) -> Result<Vec<(&'static str, Arc<OwnedFd>)>> {
+        if self.maker == Maker::Child || self.owner.is_none() {
+            return Ok(Vec::new());
+        }
+        let proc = self.proc.map(|_| ("host's proc", "/proc"));
+        let sys = (self.sys == Sys::Own).then_some(("host's sys", "/sys"));
+        let mounts = [proc, sys].into_iter().flatten();
+        mounts
+            .map(|(name, path)| Ok((name, Arc::new(Mount::copy(path).create()?))))
+            .collect()
     }
 
     fn devices(&self, templates: &Templates) -> Result<Option<Devices>> {
@@ -231,6 +248,11 @@ impl Ready {
             Call::Umask { mask: 0 },
             "modes are meant as they are given",
         );
+        for (name, mount) in &self.visible {
+            let slot = draft.hold(*name, mount.clone());
+            let why = "a user namespace mounts only what it sees; it goes with the old root";
+            attach(draft, slot, (Fd::Cwd, "/"), why)?;
+        }
         // Over the old root, which stays the one that paths begin at: so it wants no place of its own there.
         let place = (Fd::Cwd, "/");
         let root = self

@@ -19,6 +19,17 @@ pub fn maker() -> Maker {
 }
 
 pub fn run(parts: &[&dyn Part], maker: Maker, script: &str) -> Outcome<String> {
+    match maker {
+        Maker::Host => run_as(|_| Ok(()), parts, script),
+        Maker::Child => run_as(identity, parts, script),
+    }
+}
+
+pub fn run_as(
+    identity: impl FnOnce(&mut Draft) -> Outcome,
+    parts: &[&dyn Part],
+    script: &str,
+) -> Outcome<String> {
     let mut draft = Draft::new();
     draft.unshare(
         Namespaces::CLONE_NEWPID
@@ -28,9 +39,7 @@ pub fn run(parts: &[&dyn Part], maker: Maker, script: &str) -> Outcome<String> {
             | Namespaces::CLONE_NEWCGROUP
             | Namespaces::CLONE_NEWNET,
     );
-    if maker == Maker::Child {
-        identity(&mut draft)?;
-    }
+    identity(&mut draft)?;
     for part in parts {
         part.contribute(&mut draft)?;
     }

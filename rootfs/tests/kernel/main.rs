@@ -2,6 +2,7 @@
 
 mod diff;
 mod inside;
+mod mapped;
 mod masks;
 mod ordinary;
 mod roots;
