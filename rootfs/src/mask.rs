@@ -88,7 +88,7 @@ enum Within {
 }
 
 /// What there is to cover.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum What {
     Directory,
     File,
@@ -128,6 +128,12 @@ impl Masks {
     }
 }
 
+impl Looked {
+    fn has(&self, what: What) -> bool {
+        self.masked.iter().any(|(_, found)| *found == what)
+    }
+}
+
 impl Within {
     fn of(path: &Path) -> Within {
         if let Ok(rest) = path.strip_prefix("/proc") {
@@ -163,49 +169,53 @@ impl Places {
 #[derive(Debug)]
 pub(crate) struct Prepared {
     looked: Arc<Looked>,
-    directory: Mount,
-    file: Mount,
+    directory: Option<Mount>,
+    file: Option<Mount>,
 }
 
 impl Prepared {
     pub fn new(masks: &Masks, maker: Maker, templates: &Templates) -> Result<Prepared> {
-        let directory = match maker {
-            Maker::Host => templates.mask.copy(|| Tree::new(empty()).plant())?.into(),
-            Maker::Child => empty(),
+        let looked = templates.looked(masks);
+        // Made only where there is something to cover: a mount that is attached nowhere costs more to undo than to make.
+        let directory = match (looked.has(What::Directory), maker) {
+            (false, _) => None,
+            (true, Maker::Child) => Some(empty()),
+            (true, Maker::Host) => {
+                let copy = templates.mask.copy(|| Tree::new(empty()).plant())?;
+                Some(copy.into())
+            }
+        };
+        let file = match looked.has(What::File) {
+            false => None,
+            true => Some(null(maker)?),
         };
         Ok(Prepared {
-            looked: templates.looked(masks),
+            looked,
             directory,
-            file: null(maker)?,
+            file,
         })
     }
 
     /// Covers what is to be covered, once the container's root is `/`.
     pub fn contribute(&self, maker: Maker, draft: &mut Draft, places: Places) -> Result<()> {
-        let directory = self
-            .directory
-            .slot(maker, draft, "empty", "covers directories")?;
-        let file = self.file.slot(maker, draft, "null", "covers files")?;
-        let (mut directory, mut file) = (Cover::new(directory), Cover::new(file));
+        let (mut directory, mut file) = (None, None);
         for (within, what) in &self.looked.masked {
             let Some((dir, at)) = places.find(within) else {
                 continue;
             };
-            match what {
-                What::Directory => {
-                    let mount = directory.take(draft)?;
-                    cover(draft, mount, dir, at)?;
-                }
-                What::File => {
-                    let mount = file.take(draft)?;
-                    cover(draft, mount, dir, at)?;
-                }
+            let mount = match what {
+                What::Directory => Cover::next(&mut directory, &self.directory, maker, draft)?,
+                What::File => Cover::next(&mut file, &self.file, maker, draft)?,
                 What::Either => {
                     // Of its own: one of the two is not attached, and kernels before 6.15 copy no detached mount.
                     let directory = empty().slot(maker, draft, "empty", "covers a directory")?;
                     let file = null(maker)?.slot(maker, draft, "null", "covers a file")?;
                     cover_either(draft, directory, file, at)?;
+                    continue;
                 }
+            };
+            if let Some(mount) = mount {
+                cover(draft, mount, dir, at)?;
             }
         }
         for within in &self.looked.read_only {
@@ -218,25 +228,32 @@ impl Prepared {
 }
 
 /// A mount that covers many places: itself the first, copies of it the rest.
-struct Cover {
-    first: Option<Slot>,
-    mount: Slot,
-}
+struct Cover(Slot);
 
 impl Cover {
-    fn new(mount: Slot) -> Cover {
-        let first = Some(mount);
-        Cover { first, mount }
+    fn next(
+        cover: &mut Option<Cover>,
+        mount: &Option<Mount>,
+        maker: Maker,
+        draft: &mut Draft,
+    ) -> Result<Option<Slot>> {
+        match (cover.as_ref(), mount) {
+            (_, None) => Ok(None),
+            (None, Some(mount)) => {
+                let why = "covers what is not to be seen";
+                let first = mount.slot(maker, draft, "cover", why)?;
+                *cover = Some(Cover(first));
+                Ok(Some(first))
+            }
+            (Some(first), Some(_)) => first.again(draft).map(Some),
+        }
     }
 
-    fn take(&mut self, draft: &mut Draft) -> Result<Slot> {
-        if let Some(first) = self.first.take() {
-            return Ok(first);
-        }
+    fn again(&self, draft: &mut Draft) -> Result<Slot> {
         // Of the attached one: that is what kernels before 6.15 want.
-        let out = draft.slot("one more");
+        let out = draft.slot("cover");
         let copy = Call::OpenTree {
-            dir: self.mount.into(),
+            dir: self.0.into(),
             path: path("")?,
             flags: OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::AT_EMPTY_PATH,
             out,
