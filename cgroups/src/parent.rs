@@ -139,8 +139,18 @@ impl Parent {
 
     /// The controllers that can be used here.
     pub fn controllers(&self) -> Controllers {
-        let usable = |controller: &Controller| self.0.home(*controller).is_ok();
+        let usable = |controller: &Controller| self.version_of(*controller).is_ok();
         Controller::ALL.into_iter().filter(usable).collect()
+    }
+
+    /// The version of the hierarchy in which a controller is used here.
+    ///
+    /// # Errors
+    /// Why it cannot be used, with the remedy: [`Error::Unavailable`] or [`Error::NotDelegated`].
+    pub fn version_of(&self, controller: Controller) -> Result<Version> {
+        self.0
+            .home(controller)
+            .map(|index| self.0.nodes[index].version)
     }
 
     /// Makes a cgroup with all its limits. It is owned: dropping it kills what is inside and removes it.

@@ -1,15 +1,15 @@
 //! Device rules: on v1 a list, on v2 (and on the hybrid machine's v2 side) an eBPF program.
 
-use super::harness::{Scene, on_every_layout, shell};
+use super::harness::{Scene, controllers, on_every_layout, shell};
 use ampoule_cgroups::{Cgroup, DeviceRule, Layout, Mode, Resources, Version};
 use needs::needs;
 
-needs!(root => only_allowed_devices_open);
+needs!(root, controllers => only_allowed_devices_open);
 fn only_allowed_devices_open() {
     on_every_layout("devices", check);
 }
 
-needs!(root, a_hybrid_machine => a_program_filters_beside_v1);
+needs!(root, controllers, a_hybrid_machine => a_program_filters_beside_v1);
 fn a_program_filters_beside_v1() {
     let layout = Layout::discover().unwrap().without(Version::V1);
     check(&Scene::new("device-program", layout));

@@ -1,6 +1,6 @@
 //! Events as they happen: polled, waited for, and as a stream.
 
-use super::harness::{SECONDS, Scene, on_every_layout, shell};
+use super::harness::{SECONDS, Scene, controllers, on_every_layout, shell};
 use ampoule_cgroups::{Event, Events, Layout, Resources, Version};
 use needs::needs;
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::harness::GREEDY;
 
-needs!(root => an_oom_kill_is_told);
+needs!(root, controllers => an_oom_kill_is_told);
 fn an_oom_kill_is_told() {
     on_every_layout("event-oom", |scene| {
         let cgroup = scene
@@ -22,7 +22,7 @@ fn an_oom_kill_is_told() {
     });
 }
 
-needs!(root => a_refused_fork_is_told);
+needs!(root, controllers => a_refused_fork_is_told);
 fn a_refused_fork_is_told() {
     on_every_layout("event-pids", |scene| {
         let cgroup = scene
@@ -52,7 +52,7 @@ fn a_refused_fork_is_told() {
     });
 }
 
-needs!(root, a_v2_hierarchy => coming_and_going_is_told);
+needs!(root, controllers, a_v2_hierarchy => coming_and_going_is_told);
 fn coming_and_going_is_told() {
     let scene = Scene::new("event-populated", Layout::discover().unwrap());
     let cgroup = scene.parent.create("one", &Resources::new()).unwrap();
@@ -73,7 +73,7 @@ fn coming_and_going_is_told() {
 }
 
 #[cfg(feature = "tokio")]
-needs!(root => events_are_a_stream);
+needs!(root, controllers => events_are_a_stream);
 #[cfg(feature = "tokio")]
 fn events_are_a_stream() {
     on_every_layout("event-stream", |scene| {

@@ -1,9 +1,10 @@
 //! What the tests share: parents of their own, on every layout that this machine offers, and processes inside cgroups.
 
-use ampoule_cgroups::{Cgroup, Layout, Mode, Options, Parent, Version};
+use ampoule_cgroups::{Cgroup, Controller, Layout, Mode, Options, Parent, Version};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -155,3 +156,28 @@ fn lock_files(dir: &Path, found: &mut Vec<String>) {
 
 /// A script that takes 64 MiB; Perl is on every Debian, and quick.
 pub const GREEDY: &str = r#"exec perl -e '$x = "x" x (64 << 20); sleep 1'"#;
+
+/// What the tests limit: a machine without them is no failure.
+pub fn controllers() -> Result<(), String> {
+    static FOUND: OnceLock<Result<(), String>> = OnceLock::new();
+    FOUND.get_or_init(find_controllers).clone()
+}
+
+fn find_controllers() -> Result<(), String> {
+    let locks = locks("probe");
+    let parent = Options::new("ampoule-test-probe").locks(&locks).open();
+    let _ = std::fs::remove_dir_all(locks);
+    let parent = parent.map_err(|error| error.to_string())?;
+    for controller in [
+        Controller::Cpu,
+        Controller::CpuSet,
+        Controller::Memory,
+        Controller::Pids,
+        Controller::Io,
+    ] {
+        parent
+            .version_of(controller)
+            .map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}

@@ -1,11 +1,11 @@
 //! Killing and freezing.
 
-use super::harness::{SECONDS, eventually, on_every_layout, shell};
+use super::harness::{SECONDS, controllers, eventually, on_every_layout, shell};
 use ampoule_cgroups::Resources;
 use needs::needs;
 use std::time::{Duration, Instant};
 
-needs!(root => a_fork_bomb_ends);
+needs!(root, controllers => a_fork_bomb_ends);
 fn a_fork_bomb_ends() {
     on_every_layout("bomb", |scene| {
         // Perl goes on where a fork fails; a shell's bomb ends by itself when it meets the limit.
@@ -23,7 +23,7 @@ fn a_fork_bomb_ends() {
     });
 }
 
-needs!(root => a_frozen_cgroup_stands_still_and_can_be_killed);
+needs!(root, controllers => a_frozen_cgroup_stands_still_and_can_be_killed);
 fn a_frozen_cgroup_stands_still_and_can_be_killed() {
     on_every_layout("freeze", |scene| {
         let mut limits = Resources::new();
@@ -52,7 +52,7 @@ fn a_frozen_cgroup_stands_still_and_can_be_killed() {
     });
 }
 
-needs!(root => killing_an_empty_cgroup_is_nothing);
+needs!(root, controllers => killing_an_empty_cgroup_is_nothing);
 fn killing_an_empty_cgroup_is_nothing() {
     on_every_layout("empty", |scene| {
         let cgroup = scene.parent.create("one", &Resources::new()).unwrap();

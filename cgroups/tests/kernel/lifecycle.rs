@@ -1,6 +1,6 @@
 //! From creation to removal, with every way that an owner can end.
 
-use super::harness::{SECONDS, Scene, eventually, on_every_layout, shell};
+use super::harness::{SECONDS, Scene, controllers, eventually, on_every_layout, shell};
 use super::role;
 use ampoule_cgroups::{Cgroup, Controller, ErrorKind, Layout, Resources};
 use needs::needs;
@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-needs!(root => what_is_dropped_is_gone);
+needs!(root, controllers => what_is_dropped_is_gone);
 fn what_is_dropped_is_gone() {
     on_every_layout("drop", |scene| {
         let cgroup = scene
@@ -27,7 +27,7 @@ fn what_is_dropped_is_gone() {
     });
 }
 
-needs!(root => directories_are_made_only_where_limits_need_them);
+needs!(root, controllers => directories_are_made_only_where_limits_need_them);
 fn directories_are_made_only_where_limits_need_them() {
     on_every_layout("where", |scene| {
         let plain = scene.parent.create("plain", &Resources::new()).unwrap();
@@ -44,7 +44,7 @@ fn directories_are_made_only_where_limits_need_them() {
     });
 }
 
-needs!(root => a_name_is_owned_once);
+needs!(root, controllers => a_name_is_owned_once);
 fn a_name_is_owned_once() {
     on_every_layout("once", |scene| {
         let first = scene.parent.create("one", &Resources::new()).unwrap();
@@ -56,7 +56,7 @@ fn a_name_is_owned_once() {
     });
 }
 
-needs!(root => gc_sweeps_what_lost_its_owner);
+needs!(root, controllers => gc_sweeps_what_lost_its_owner);
 fn gc_sweeps_what_lost_its_owner() {
     on_every_layout("gc", |scene| {
         let kept = scene.parent.create("kept", &Resources::new()).unwrap();
@@ -79,7 +79,7 @@ fn gc_sweeps_what_lost_its_owner() {
     });
 }
 
-needs!(root => a_stale_cgroup_of_the_same_name_is_replaced);
+needs!(root, controllers => a_stale_cgroup_of_the_same_name_is_replaced);
 fn a_stale_cgroup_of_the_same_name_is_replaced() {
     on_every_layout("stale", |scene| {
         let orphan = scene
@@ -98,7 +98,7 @@ fn a_stale_cgroup_of_the_same_name_is_replaced() {
     });
 }
 
-needs!(root => ownership_is_handed_over);
+needs!(root, controllers => ownership_is_handed_over);
 fn ownership_is_handed_over() {
     on_every_layout("adopt", |scene| {
         let cgroup = scene.parent.create("one", &Resources::new()).unwrap();
@@ -116,7 +116,7 @@ fn ownership_is_handed_over() {
     });
 }
 
-needs!(root => a_persistent_cgroup_outlives_gc);
+needs!(root, controllers => a_persistent_cgroup_outlives_gc);
 fn a_persistent_cgroup_outlives_gc() {
     on_every_layout("persist", |scene| {
         scene
@@ -137,7 +137,7 @@ fn a_persistent_cgroup_outlives_gc() {
     });
 }
 
-needs!(root => child_cgroups_made_inside_go_too);
+needs!(root, controllers => child_cgroups_made_inside_go_too);
 fn child_cgroups_made_inside_go_too() {
     on_every_layout("nested", |scene| {
         let cgroup = scene
@@ -162,7 +162,7 @@ fn child_cgroups_made_inside_go_too() {
     });
 }
 
-needs!(root => a_failed_creation_leaves_nothing);
+needs!(root, controllers => a_failed_creation_leaves_nothing);
 fn a_failed_creation_leaves_nothing() {
     on_every_layout("failed", |scene| {
         let wrong = scene
@@ -174,7 +174,7 @@ fn a_failed_creation_leaves_nothing() {
     });
 }
 
-needs!(root => a_child_enters_by_the_entry);
+needs!(root, controllers => a_child_enters_by_the_entry);
 fn a_child_enters_by_the_entry() {
     on_every_layout("entry", |scene| {
         let cgroup = scene
@@ -214,7 +214,7 @@ fn a_child_enters_by_the_entry() {
     });
 }
 
-needs!(root => the_calling_process_enters_by_itself);
+needs!(root, controllers => the_calling_process_enters_by_itself);
 fn the_calling_process_enters_by_itself() {
     let scene = Scene::new("self", Layout::discover().unwrap());
     let cgroup = scene
@@ -233,7 +233,7 @@ fn the_calling_process_enters_by_itself() {
     cgroup.kill(SECONDS).unwrap();
 }
 
-needs!(root => an_empty_parent_can_be_removed);
+needs!(root, controllers => an_empty_parent_can_be_removed);
 fn an_empty_parent_can_be_removed() {
     on_every_layout("parent", |scene| {
         let cgroup = scene
@@ -251,7 +251,7 @@ fn an_empty_parent_can_be_removed() {
     });
 }
 
-needs!(root => many_threads_and_a_sweeper_do_not_meet);
+needs!(root, controllers => many_threads_and_a_sweeper_do_not_meet);
 fn many_threads_and_a_sweeper_do_not_meet() {
     on_every_layout("threads", |scene| {
         let busy = AtomicBool::new(true);

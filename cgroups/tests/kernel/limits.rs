@@ -1,11 +1,11 @@
 //! Limits that hold, and what is counted when they do.
 
-use super::harness::{GREEDY, eventually, on_every_layout, shell};
+use super::harness::{GREEDY, controllers, eventually, on_every_layout, shell};
 use ampoule_cgroups::{Controller, ErrorKind, IoLimit, Limit, Resources};
 use needs::needs;
 use std::time::Duration;
 
-needs!(root => out_of_memory_is_killed_and_counted);
+needs!(root, controllers => out_of_memory_is_killed_and_counted);
 fn out_of_memory_is_killed_and_counted() {
     on_every_layout("oom", |scene| {
         let mut limits = Resources::new();
@@ -24,7 +24,7 @@ fn out_of_memory_is_killed_and_counted() {
     });
 }
 
-needs!(root => the_task_limit_stops_forks);
+needs!(root, controllers => the_task_limit_stops_forks);
 fn the_task_limit_stops_forks() {
     on_every_layout("pids", |scene| {
         let cgroup = scene
@@ -40,7 +40,7 @@ fn the_task_limit_stops_forks() {
     });
 }
 
-needs!(root => a_quota_throttles_when_it_is_applied);
+needs!(root, controllers => a_quota_throttles_when_it_is_applied);
 fn a_quota_throttles_when_it_is_applied() {
     on_every_layout("quota", |scene| {
         let mut limits = Resources::new();
@@ -59,7 +59,7 @@ fn a_quota_throttles_when_it_is_applied() {
     });
 }
 
-needs!(root => limits_can_be_raised_and_lowered);
+needs!(root, controllers => limits_can_be_raised_and_lowered);
 fn limits_can_be_raised_and_lowered() {
     on_every_layout("change", |scene| {
         let mut limits = Resources::new();
@@ -88,7 +88,7 @@ fn limits_can_be_raised_and_lowered() {
     });
 }
 
-needs!(root => a_controller_that_was_not_asked_for_is_named);
+needs!(root, controllers => a_controller_that_was_not_asked_for_is_named);
 fn a_controller_that_was_not_asked_for_is_named() {
     on_every_layout("joined", |scene| {
         // Another cgroup below the same parent has it: on v2 its siblings then have it, too.
@@ -102,7 +102,7 @@ fn a_controller_that_was_not_asked_for_is_named() {
     });
 }
 
-needs!(root => cpusets_work_from_the_first_process_on);
+needs!(root, controllers => cpusets_work_from_the_first_process_on);
 fn cpusets_work_from_the_first_process_on() {
     on_every_layout("cpuset", |scene| {
         let cgroup = scene
@@ -119,7 +119,7 @@ fn cpusets_work_from_the_first_process_on() {
     });
 }
 
-needs!(root => every_limit_that_is_available_is_set);
+needs!(root, controllers => every_limit_that_is_available_is_set);
 fn every_limit_that_is_available_is_set() {
     let root_control = "/sys/fs/cgroup/unified/cgroup.subtree_control";
     let before = std::fs::read_to_string(root_control).unwrap_or_default();
@@ -179,7 +179,7 @@ fn every_limit_that_is_available_is_set() {
     }
 }
 
-needs!(root => a_missing_device_and_a_missing_cpu_are_told);
+needs!(root, controllers => a_missing_device_and_a_missing_cpu_are_told);
 fn a_missing_device_and_a_missing_cpu_are_told() {
     on_every_layout("missing", |scene| {
         let limit = IoLimit {
@@ -202,7 +202,7 @@ fn a_missing_device_and_a_missing_cpu_are_told() {
     });
 }
 
-needs!(root, cgroup_v2 => raw_values_reach_their_files);
+needs!(root, controllers, cgroup_v2 => raw_values_reach_their_files);
 fn raw_values_reach_their_files() {
     on_every_layout("raw", |scene| {
         let mut limits = Resources::new();
@@ -233,7 +233,7 @@ fn raw_values_reach_their_files() {
     });
 }
 
-needs!(root, cgroup_v1 => what_v1_lacks_is_an_error_and_leaves_nothing);
+needs!(root, controllers, cgroup_v1 => what_v1_lacks_is_an_error_and_leaves_nothing);
 fn what_v1_lacks_is_an_error_and_leaves_nothing() {
     on_every_layout("lacks", |scene| {
         for limits in [
@@ -248,7 +248,26 @@ fn what_v1_lacks_is_an_error_and_leaves_nothing() {
     });
 }
 
-needs!(root, cgroup_v2, pressure => waiting_is_counted_as_pressure);
+needs!(root, controllers, cgroup_v2 => a_threaded_cgroup_is_told);
+fn a_threaded_cgroup_is_told() {
+    on_every_layout("threaded", |scene| {
+        let threaded = scene.parent.create("one", &Resources::new()).unwrap();
+        let (_, path) = threaded.paths().next().unwrap();
+        // Makes the parent a threaded domain, in which no other cgroup may have processes.
+        std::fs::write(path.join("cgroup.type"), "threaded").unwrap();
+        let cgroup = scene.parent.create("two", &Resources::new()).unwrap();
+        let mut child = std::process::Command::new("sleep")
+            .arg("100")
+            .spawn()
+            .unwrap();
+        let error = cgroup.add(child.id()).unwrap_err();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(error.to_string().contains("threaded domain"), "{error}");
+    });
+}
+
+needs!(root, controllers, cgroup_v2, pressure => waiting_is_counted_as_pressure);
 fn waiting_is_counted_as_pressure() {
     on_every_layout("pressure", |scene| {
         let cgroup = scene

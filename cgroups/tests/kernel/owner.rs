@@ -1,6 +1,6 @@
 //! Owners that are killed, and owners who are ordinary users.
 
-use super::harness::{Scene, eventually};
+use super::harness::{Scene, controllers, eventually};
 use super::role;
 use ampoule_cgroups::Layout;
 use needs::needs;
@@ -8,7 +8,7 @@ use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
-needs!(root => gc_sweeps_after_sigkill);
+needs!(root, controllers => gc_sweeps_after_sigkill);
 fn gc_sweeps_after_sigkill() {
     let scene = Scene::new("sigkill", Layout::discover().unwrap());
     let mut owner = role::start(Command::new(role::this_binary()), "own", &scene.name);
@@ -21,14 +21,14 @@ fn gc_sweeps_after_sigkill() {
     assert_eq!(scene.parent.names().unwrap(), Vec::<String>::new());
 }
 
-needs!(root, cgroup_v2 => an_ordinary_user_in_a_delegated_subtree);
+needs!(root, controllers, cgroup_v2 => an_ordinary_user_in_a_delegated_subtree);
 fn an_ordinary_user_in_a_delegated_subtree() {
     let subtree = Subtree::new("user", "+memory +pids +cpu");
     let mut user = subtree.start_inside("delegated", "user", as_user());
     assert!(user.wait().unwrap().success());
 }
 
-needs!(root, cgroup_v2 => a_program_in_its_own_scope_steps_aside);
+needs!(root, controllers, cgroup_v2 => a_program_in_its_own_scope_steps_aside);
 fn a_program_in_its_own_scope_steps_aside() {
     let subtree = Subtree::new("scope", "+memory +pids");
     let mut user = subtree.start_inside("step-aside", "", as_user());
