@@ -2,7 +2,7 @@
 
 use super::graph::{Graph, Jump, NodeId, Word};
 use super::profile::{Compare, Condition, Profile};
-use super::rules::{Match, Rules, SKIPPED_BY_TRACER};
+use super::rules::{Match, Named, Rules, SKIPPED_BY_TRACER};
 use super::{Action, Arch, Filter, assemble};
 use crate::Error;
 
@@ -19,10 +19,11 @@ pub(super) fn compile(profile: &Profile) -> Result<Filter, Error> {
     profile.bad_arch.check()?;
     require_listener(profile)?;
     let mut skipped = Vec::new();
-    let mut rules = Vec::new();
-    for arch in arches(profile)? {
-        rules.push(Rules::of(profile, arch, &mut skipped)?);
-    }
+    let named = Named::all(profile, &mut skipped)?;
+    let arches = arches(profile)?.into_iter();
+    let rules: Vec<Rules> = arches
+        .map(|arch| Rules::of(profile, &named, arch))
+        .collect();
     let mut graph = Graph::default();
     let root = entry(&mut graph, &rules, profile.bad_arch);
     let program = assemble::assemble(&graph, root)?;
@@ -148,11 +149,11 @@ fn decision(graph: &mut Graph, rules: &Rules, number: u32, matches: &[Match]) ->
 
 /// The argument, if all rules look at the same one and compare it by order alone.
 fn single_argument(matches: &[Match]) -> Option<u32> {
-    let mut conditions = matches.iter().flat_map(|rule| &rule.conditions);
+    let mut conditions = matches.iter().flat_map(|rule| rule.conditions.iter());
     let first = conditions.next()?.argument;
     let same =
         |c: &Condition| c.argument == first && !matches!(c.compare, Compare::MaskedEq { .. });
-    let mut all = matches.iter().flat_map(|rule| &rule.conditions);
+    let mut all = matches.iter().flat_map(|rule| rule.conditions.iter());
     all.all(same).then_some(first)
 }
 
@@ -165,7 +166,7 @@ fn by_value(
     otherwise: NodeId,
 ) -> NodeId {
     let mut starts = vec![0];
-    for condition in matches.iter().flat_map(|rule| &rule.conditions) {
+    for condition in matches.iter().flat_map(|rule| rule.conditions.iter()) {
         starts.extend(borders(condition.compare));
     }
     starts.sort_unstable();

@@ -1,17 +1,19 @@
 //! Which rules a profile has for each number of an ABI, and what they decide: the meaning of a profile, without any BPF.
 
-use super::profile::{Compare, Condition, Newer, Profile, Unknown};
-use super::{Action, Arch, syscalls};
+use super::profile::{Compare, Condition, Newer, Profile, Rule, Unknown};
+use super::syscalls::{self, Syscall};
+use super::{Action, Arch};
 use crate::Error;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 /// One rule for one number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Match {
     pub action: Action,
     /// Sorted by argument.
-    pub conditions: Vec<Condition>,
+    pub conditions: Rc<[Condition]>,
 }
 
 /// What a profile says about one ABI.
@@ -30,9 +32,39 @@ pub(super) struct Rules {
 /// The number that a tracer sets to skip a call: it is no call, so it is never a newer one either.
 pub(super) const SKIPPED_BY_TRACER: u32 = u32::MAX;
 
+/// A profile's rule, with its names looked up.
+#[derive(Debug)]
+pub(super) struct Named<'a> {
+    rule: &'a Rule,
+    syscalls: Vec<&'static Syscall>,
+}
+
+impl Named<'_> {
+    /// Looks up the names of a profile; those that Linux does not know are added to `skipped`, or refused.
+    pub fn all<'a>(
+        profile: &'a Profile,
+        skipped: &mut Vec<String>,
+    ) -> Result<Vec<Named<'a>>, Error> {
+        let mut all = Vec::with_capacity(profile.rules.len());
+        for rule in &profile.rules {
+            rule.action.check()?;
+            check(&rule.conditions)?;
+            let mut syscalls = Vec::with_capacity(rule.syscalls.len());
+            for name in &rule.syscalls {
+                match syscalls::find(name) {
+                    Some(syscall) => syscalls.push(syscall),
+                    None => refuse_or_skip(profile.unknown, name, skipped)?,
+                }
+            }
+            all.push(Named { rule, syscalls });
+        }
+        Ok(all)
+    }
+}
+
 impl Rules {
-    /// Sorts a profile's rules by number; names that Linux does not know are added to `skipped`, or refused.
-    pub fn of(profile: &Profile, arch: Arch, skipped: &mut Vec<String>) -> Result<Rules, Error> {
+    /// Sorts a profile's rules by number.
+    pub fn of(profile: &Profile, named: &[Named], arch: Arch) -> Rules {
         let enosys = profile.newer == Newer::Enosys && !profile.default.permits();
         let mut rules = Rules {
             arch,
@@ -45,52 +77,40 @@ impl Rules {
             newest: 0,
             by_number: BTreeMap::new(),
         };
-        for rule in &profile.rules {
-            rule.action.check()?;
-            check(&rule.conditions)?;
-            for name in &rule.syscalls {
-                if !syscalls::known(name) {
-                    refuse_or_skip(profile.unknown, name, skipped)?;
-                    continue;
-                }
-                if let Some(number) = syscalls::number(arch, name) {
-                    rules.newest = rules.newest.max(number);
-                }
-                if rule.action != profile.default {
-                    rules.add(name, rule.action, &rule.conditions);
+        for Named { rule, syscalls } in named {
+            let numbers = syscalls.iter().filter_map(|syscall| syscall.number(arch));
+            rules.newest = numbers.fold(rules.newest, u32::max);
+            if rule.action != profile.default {
+                let conditions = rules.fitted(&rule.conditions);
+                for syscall in syscalls {
+                    rules.add(syscall, rule.action, &conditions);
                 }
             }
         }
         for matches in rules.by_number.values_mut() {
             settle(matches);
         }
-        Ok(rules)
+        rules
     }
 
-    fn add(&mut self, name: &str, action: Action, conditions: &[Condition]) {
-        let mut conditions: Vec<Condition> = conditions
-            .iter()
-            .map(|condition| self.fitted(*condition))
-            .filter(|condition| !condition.compare.always_holds())
-            .collect();
-        conditions.sort_by_key(|condition| condition.argument);
+    fn add(&mut self, syscall: &Syscall, action: Action, conditions: &Rc<[Condition]>) {
         if self.arch == Arch::X86
-            && let Some((through, call)) = syscalls::multiplexed(name)
+            && let Some((through, call)) = syscalls::multiplexed(syscall.name)
             && let Some(number) = syscalls::number(self.arch, through)
         {
             // The call's own arguments are behind a pointer there; only which call it is can be seen.
-            let mut conditions = conditions.clone();
-            conditions.retain(|condition| condition.argument != 0);
-            conditions.insert(
-                0,
-                Condition {
-                    argument: 0,
-                    compare: Compare::Eq(call),
-                },
-            );
+            let others = conditions
+                .iter()
+                .filter(|condition| condition.argument != 0);
+            let which = Condition {
+                argument: 0,
+                compare: Compare::Eq(call),
+            };
+            let conditions = std::iter::once(&which).chain(others).copied().collect();
             self.push(number, Match { action, conditions });
         }
-        if let Some(number) = syscalls::number(self.arch, name) {
+        if let Some(number) = syscall.number(self.arch) {
+            let conditions = conditions.clone();
             self.push(number, Match { action, conditions });
         }
     }
@@ -99,14 +119,20 @@ impl Rules {
         self.by_number.entry(number).or_default().push(rule);
     }
 
-    fn fitted(&self, condition: Condition) -> Condition {
-        match self.arch.is_64bit() {
-            true => condition,
-            false => Condition {
-                compare: condition.compare.narrowed(),
-                ..condition
+    /// The conditions as they are on this ABI, sorted by argument.
+    fn fitted(&self, conditions: &[Condition]) -> Rc<[Condition]> {
+        let fitted = conditions.iter().map(|condition| Condition {
+            compare: match self.arch.is_64bit() {
+                true => condition.compare,
+                false => condition.compare.narrowed(),
             },
-        }
+            ..*condition
+        });
+        let mut conditions: Vec<Condition> = fitted
+            .filter(|condition| !condition.compare.always_holds())
+            .collect();
+        conditions.sort_by_key(|condition| condition.argument);
+        conditions.into()
     }
 
     /// What happens to a number when no argument is looked at: the action of a rule without conditions, or no rule's.
@@ -153,7 +179,7 @@ fn settle(matches: &mut Vec<Match>) {
         matches.swap(0, at);
         matches.truncate(1);
     }
-    matches.sort_by_key(|rule| rule.conditions.iter().map(specificity).collect::<Vec<_>>());
+    matches.sort_by_cached_key(|rule| rule.conditions.iter().map(specificity).collect::<Vec<_>>());
 }
 
 /// Where a condition stands among others: libseccomp's order of the nodes on one level of its tree.

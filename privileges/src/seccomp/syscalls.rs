@@ -5,8 +5,9 @@ use crate::similar;
 use std::sync::LazyLock;
 
 /// A system call's name and its number in each ABI, in the order of [`Arch::ALL`].
-struct Syscall {
-    name: &'static str,
+#[derive(Debug)]
+pub(super) struct Syscall {
+    pub name: &'static str,
     numbers: [Option<u32>; Arch::ALL.len()],
 }
 
@@ -26,29 +27,31 @@ fn parse(line: &'static str) -> Syscall {
     }
 }
 
+impl Syscall {
+    pub fn number(&self, arch: Arch) -> Option<u32> {
+        self.numbers[column(arch)]
+    }
+}
+
 fn column(arch: Arch) -> usize {
     arch as usize
 }
 
-fn find(name: &str) -> Option<&'static Syscall> {
+/// The call of this name, on whatever architecture.
+pub(super) fn find(name: &str) -> Option<&'static Syscall> {
     let at = TABLE.binary_search_by(|entry| entry.name.cmp(name)).ok()?;
     Some(&TABLE[at])
 }
 
-/// Whether Linux has a call of this name, on whatever architecture.
-pub(super) fn known(name: &str) -> bool {
-    find(name).is_some() || multiplexed(name).is_some()
-}
-
 /// The number of a call; none where the ABI lacks it.
 pub fn number(arch: Arch, name: &str) -> Option<u32> {
-    find(name)?.numbers[column(arch)]
+    find(name)?.number(arch)
 }
 
 /// The name of a call; none where the number is free, or younger than the table.
 pub fn name(arch: Arch, number: u32) -> Option<&'static str> {
     let mut table = TABLE.iter();
-    let found = table.find(|entry| entry.numbers[column(arch)] == Some(number))?;
+    let found = table.find(|entry| entry.number(arch) == Some(number))?;
     Some(found.name)
 }
 
@@ -113,7 +116,7 @@ mod tests {
         for arch in Arch::ALL {
             let mut numbers: Vec<u32> = TABLE
                 .iter()
-                .filter_map(|entry| entry.numbers[column(arch)])
+                .filter_map(|entry| entry.number(arch))
                 .collect();
             let all = numbers.len();
             numbers.sort_unstable();

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::ptr;
+use std::time::Duration;
 
 /// A system call to attempt.
 #[derive(Debug, Clone, Copy)]
@@ -48,17 +49,55 @@ pub fn load(words: &[u64], flags: u32) -> i64 {
 /// # Errors
 /// If there can be no child, or the kernel does not load the filter.
 pub fn attempt(words: &[u64], flags: u32, call: Call) -> io::Result<Outcome> {
-    const UNLOADED: i64 = i64::MIN;
+    let (status, result) = in_child(|| match load(words, flags) {
+        -1 => UNLOADED,
+        _ => make(call),
+    })?;
+    match (libc::WIFSIGNALED(status), result) {
+        (true, _) => Ok(Outcome::Killed(libc::WTERMSIG(status))),
+        (false, UNLOADED) => Err(io::Error::other("the kernel did not load the filter")),
+        (false, result) => Ok(Outcome::Returned(result)),
+    }
+}
+
+/// How long seccomp(2) takes to load a filter, in a child that ends then.
+///
+/// # Errors
+/// If there can be no child, or the kernel does not load the filter.
+pub fn time_to_load(words: &[u64]) -> io::Result<Duration> {
+    let (_, result) = in_child(|| {
+        let (start, loaded, end) = (nanoseconds(), load(words, 0), nanoseconds());
+        if loaded == -1 { UNLOADED } else { end - start }
+    })?;
+    match result {
+        UNLOADED => Err(io::Error::other("the kernel did not load the filter")),
+        nanoseconds => Ok(Duration::from_nanos(nanoseconds as u64)),
+    }
+}
+
+/// What a child reports whose filter was refused.
+const UNLOADED: i64 = i64::MIN;
+
+/// The monotonic clock, by the vdso: no system call, which a filter could refuse.
+fn nanoseconds() -> i64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `time` is a valid place.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    time.tv_sec * 1_000_000_000 + time.tv_nsec
+}
+
+/// Does some work in a child, and returns how it ended and what the work gave (0 if it gave nothing).
+fn in_child(work: impl FnOnce() -> i64) -> io::Result<(i32, i64)> {
     let page = shared_page()?;
     // SAFETY: the child makes raw system calls and writes to the shared page, nothing else, and never returns.
     let child = unsafe { libc::fork() };
     match child {
         -1 => return Err(io::Error::last_os_error()),
         0 => {
-            let result = match load(words, flags) {
-                -1 => UNLOADED,
-                _ => make(call),
-            };
+            let result = work();
             // SAFETY: the page is mapped and shared; exit_group does not return.
             unsafe {
                 page.write_volatile(result);
@@ -78,11 +117,7 @@ pub fn attempt(words: &[u64], flags: u32, call: Call) -> io::Result<Outcome> {
         libc::munmap(page.cast(), 4096);
         result
     };
-    match (libc::WIFSIGNALED(status), result) {
-        (true, _) => Ok(Outcome::Killed(libc::WTERMSIG(status))),
-        (false, UNLOADED) => Err(io::Error::other("the kernel did not load the filter")),
-        (false, result) => Ok(Outcome::Returned(result)),
-    }
+    Ok((status, result))
 }
 
 fn shared_page() -> io::Result<*mut i64> {

@@ -5,5 +5,5 @@
 mod kernel;
 mod libseccomp;
 
-pub use kernel::{Call, Outcome, attempt, load};
+pub use kernel::{Call, Outcome, attempt, load, time_to_load};
 pub use libseccomp::{Comparison, Context, available, resolve};
