@@ -2,6 +2,8 @@
 //!
 //! Criterion reports each alone; the table at the end takes turns, so that a noisy machine is noisy for all.
 
+#![allow(clippy::print_stdout, reason = "a bench prints its table")]
+
 use ampoule_privileges::capabilities::CapabilitySet;
 use ampoule_privileges::seccomp::{
     Arch, Compare, Filter, Host, KernelVersion, Profile, Program, Template,

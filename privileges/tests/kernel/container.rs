@@ -1,6 +1,6 @@
 //! The container of these tests: the host's own tree, with nothing isolated but mounts and processes.
 
-use ampoule_namespaces::{Command, Isolation, Namespaces, launch};
+use ampoule_namespaces::{Command, Isolation, Namespaces, Starter, launch};
 use ampoule_plan::{Call, Config, Draft, Error, Fd, MountAttributes, Part, Phase, path};
 use rustix::fs::CWD;
 use rustix::mount::{OpenTreeFlags, open_tree};
@@ -20,7 +20,8 @@ pub fn try_output(
 ) -> Result<String, Box<dyn std::error::Error>> {
     let (reader, writer) = std::io::pipe()?;
     let mut isolation = Isolation::new();
-    isolation.unshare(Namespaces::CLONE_NEWNS | Namespaces::CLONE_NEWPID);
+    isolation
+        .unshare(Namespaces::CLONE_NEWNS | Namespaces::CLONE_NEWPID | Namespaces::CLONE_NEWUTS);
     let mut command = Command::new("/bin/bash");
     command
         .args(["-c", script])
@@ -28,6 +29,9 @@ pub fn try_output(
     command
         .stdout(OwnedFd::from(writer.try_clone()?))
         .stderr(OwnedFd::from(writer));
+
+    // The direct starter closes what a gate after the filter needs.
+    command.starter(Starter::Sealed);
 
     let mut draft = Draft::new();
     let parts: [&dyn Part; 4] = [&HostTree, &isolation, privileges, &command];

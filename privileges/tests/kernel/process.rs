@@ -3,7 +3,9 @@
 use crate::container::{output, try_output};
 use ampoule_privileges::capabilities::{Capabilities, Capability, CapabilitySet};
 use ampoule_privileges::scheduling::{IoPriority, Policy, Scheduler};
-use ampoule_privileges::seccomp::{Action, Filter, Host, Profile, Rule, Template};
+use ampoule_privileges::seccomp::{
+    Action, Arch, Filter, Host, Profile, Rule, Template, syscall_number,
+};
 use ampoule_privileges::{Label, Privileges, Securebits, User};
 use needs::needs;
 
@@ -279,4 +281,29 @@ fn a_set_beyond_the_kernel_s_is_found() {
     let mut privileges = Privileges::new();
     privileges.capabilities(Capabilities::of(CapabilitySet::ALL));
     assert_eq!(privileges.check().is_ok(), supported == CapabilitySet::ALL);
+}
+
+needs!(root => a_listener_decides_for_the_process);
+fn a_listener_decides_for_the_process() {
+    let mut profile = Profile::new(Action::Allow);
+    profile.rule(Rule::new(Action::Notify, ["sethostname"]));
+    profile.flags.new_listener = true;
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let mut privileges = Privileges::new();
+    privileges
+        .no_new_privs()
+        .seccomp(profile.compile().unwrap());
+    privileges.listener(move |listener| sender.send(listener).map_err(std::io::Error::other));
+    // The supervisor answers once. The process is root, so the kernel itself would let it.
+    let supervisor = std::thread::spawn(move || {
+        let listener = receiver.recv().unwrap();
+        seccomp_oracle::answer(&listener, 1).unwrap()
+    });
+    let told = output(&privileges, "hostname ampoule; hostname");
+    assert!(
+        told.contains("must be root") && !told.contains("ampoule"),
+        "{told}"
+    );
+    let number = syscall_number(Arch::native().unwrap(), "sethostname");
+    assert_eq!(supervisor.join().unwrap(), number.unwrap());
 }

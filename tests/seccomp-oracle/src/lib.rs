@@ -4,6 +4,8 @@
 
 mod kernel;
 mod libseccomp;
+mod listener;
 
 pub use kernel::{Call, Outcome, attempt, load, time_to_load};
 pub use libseccomp::{Comparison, Context, available, resolve};
+pub use listener::answer;
