@@ -11,7 +11,8 @@ use oci_spec::runtime::{
 };
 use std::time::Duration;
 
-/// Zero means "not set" and -1 "unlimited" wherever the specification's runtimes read them so.
+/// Reads the limits as the specification's runtimes do: 0 means "not set" and -1 "unlimited", but for huge pages, where 0 is
+/// none at all. Devices begin with everything allowed, as in a new v1 cgroup.
 ///
 /// # Errors
 /// [`Error::Unsupported`] for what has no counterpart here, [`Error::InvalidResources`] for values out of range.
