@@ -2,6 +2,8 @@
 
 #[path = "../../../rootfs/tests/kernel/inside.rs"]
 mod inside;
+#[path = "../../../rootfs/tests/kernel/ordinary.rs"]
+mod ordinary;
 mod places;
 mod restrictions;
 mod scratch;

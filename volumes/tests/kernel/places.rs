@@ -29,7 +29,7 @@ fn root(scratch: &Scratch) -> Rootfs {
     Rootfs::new(Root::dir(root))
 }
 
-needs!(root => a_link_out_of_the_root_leads_into_it);
+needs!( => a_link_out_of_the_root_leads_into_it);
 fn a_link_out_of_the_root_leads_into_it() {
     let scratch = Scratch::new();
     let outside = scratch.dir("outside");
@@ -54,7 +54,7 @@ fn a_link_out_of_the_root_leads_into_it() {
     assert!(left.is_empty(), "{left:?}");
 }
 
-needs!(root => a_link_to_proc_does_not_replace_it);
+needs!( => a_link_to_proc_does_not_replace_it);
 fn a_link_to_proc_does_not_replace_it() {
     // CVE-2019-16884: a false /proc hears what is meant for the kernel.
     let scratch = Scratch::new();
@@ -79,7 +79,7 @@ fn a_link_to_proc_does_not_replace_it() {
     );
 }
 
-needs!(root => one_in_another_comes_after_it);
+needs!( => one_in_another_comes_after_it);
 fn one_in_another_comes_after_it() {
     let scratch = Scratch::new();
     let (outer, inner) = (scratch.dir("outer"), scratch.dir("inner"));
@@ -88,18 +88,19 @@ fn one_in_another_comes_after_it() {
     assert_eq!(shell(volumes, "ls /a/b/c").unwrap(), "mark\n");
 }
 
-needs!(root => what_is_in_the_way_is_named);
+needs!( => what_is_in_the_way_is_named);
 fn what_is_in_the_way_is_named() {
     let scratch = Scratch::new();
     let (dir, file) = (scratch.dir("dir"), scratch.file("file", ""));
-    let said = |volume| shell([volume], "true").unwrap_err().to_string();
-    assert_eq!(
-        said(bind(&file, "/tmp")),
-        r#"mount a file at "/tmp", which is a directory"#
-    );
     let mut rootfs = root(&scratch);
     rootfs.read_only(true);
     scratch.file("root/file", "");
+    scratch.dir("root/dir");
+    let error = shell_in(rootfs.clone(), [bind(&file, "/dir")], "true");
+    assert_eq!(
+        error.unwrap_err().to_string(),
+        r#"mount a file at "/dir", which is a directory"#
+    );
     let usr = || Volume::bind(Bind::new("/usr"), "/usr");
     let error = shell_in(rootfs.clone(), [usr(), bind(&dir, "/file")], "true");
     assert_eq!(

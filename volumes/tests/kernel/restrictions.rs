@@ -1,10 +1,12 @@
 //! What a volume lets the container do.
 
 use crate::scratch::{Scratch, shell};
-use ampoule_volumes::{Bind, Tmpfs, Volume};
+use ampoule_volumes::{Bind, Propagation, Tmpfs, Volume};
 use needs::needs;
+use std::path::PathBuf;
+use std::process::Command;
 
-needs!(root => a_directory_is_shared_both_ways);
+needs!( => a_directory_is_shared_both_ways);
 fn a_directory_is_shared_both_ways() {
     let scratch = Scratch::new();
     scratch.file("in", "from the host\n");
@@ -15,7 +17,7 @@ fn a_directory_is_shared_both_ways() {
     assert_eq!(back, "back\n");
 }
 
-needs!(root => a_single_file_is_shared);
+needs!( => a_single_file_is_shared);
 fn a_single_file_is_shared() {
     let scratch = Scratch::new();
     let file = scratch.file("motd", "hello\n");
@@ -30,7 +32,7 @@ fn a_single_file_is_shared() {
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "hello\nmore\n");
 }
 
-needs!(root => read_only_is_so_with_all_that_is_mounted_below);
+needs!( => read_only_is_so_with_all_that_is_mounted_below);
 fn read_only_is_so_with_all_that_is_mounted_below() {
     let bind = Bind {
         read_only: true,
@@ -54,7 +56,7 @@ fn read_only_is_so_with_all_that_is_mounted_below() {
     assert!(said.contains("Read-only file system"), "{said}");
 }
 
-needs!(root => a_tmpfs_ends_where_its_size_says);
+needs!( => a_tmpfs_ends_where_its_size_says);
 fn a_tmpfs_ends_where_its_size_says() {
     let volume = Volume::parse_tmpfs("/scratch:size=64k,mode=700").unwrap();
     let script = "stat -c %a /scratch; (dd if=/dev/zero of=/scratch/x bs=1k count=128) 2>&1; \
@@ -73,4 +75,58 @@ fn a_tmpfs_ends_where_its_size_says() {
     let script = "cp /bin/true /scratch/t && /scratch/t && echo ran";
     let said = shell([Volume::tmpfs(tmpfs, "/scratch")], script).unwrap();
     assert_eq!(said, "ran\n");
+}
+
+needs!(root => mounts_spread_only_where_it_was_asked_for);
+fn mounts_spread_only_where_it_was_asked_for() {
+    let scratch = Scratch::new();
+    let shared = Shared::mount(scratch.dir("shared"));
+    let (private, slave) = (
+        shared.bind(Propagation::Private),
+        shared.bind(Propagation::Slave),
+    );
+    let volumes = [
+        Volume::bind(private, "/private"),
+        Volume::bind(slave, "/slave"),
+    ];
+    let said = shell(volumes, "cat /proc/self/mountinfo").unwrap();
+    let line = |point: &str| {
+        let line = said
+            .lines()
+            .find(|line| line.split(' ').nth(4) == Some(point));
+        line.unwrap_or_else(|| panic!("{point}: {said}"))
+            .to_string()
+    };
+    for word in ["shared:", "master:"] {
+        assert!(!line("/private").contains(word), "{said}");
+    }
+    assert!(line("/slave").contains("master:"), "{said}");
+}
+
+/// A shared mount of the test's own, which goes with it.
+struct Shared(PathBuf);
+
+impl Shared {
+    fn mount(at: PathBuf) -> Shared {
+        let run = |program: &str, args: &[&str]| {
+            let done = Command::new(program).args(args).arg(&at).status().unwrap();
+            assert!(done.success(), "{program} {args:?}");
+        };
+        run("mount", &["-t", "tmpfs", "ampoule-test"]);
+        run("mount", &["--make-shared"]);
+        Shared(at)
+    }
+
+    fn bind(&self, propagation: Propagation) -> Bind {
+        Bind {
+            propagation,
+            ..Bind::new(&self.0)
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).status();
+    }
 }

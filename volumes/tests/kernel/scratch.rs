@@ -49,10 +49,11 @@ pub fn shell(volumes: impl IntoIterator<Item = Volume>, script: &str) -> Outcome
 }
 
 pub fn shell_in(
-    rootfs: Rootfs,
+    mut rootfs: Rootfs,
     volumes: impl IntoIterator<Item = Volume>,
     script: &str,
 ) -> Outcome<String> {
+    rootfs.maker(maker());
     let root = rootfs.prepare(&Templates::new())?;
     let volumes = Volumes::new(volumes).prepare(maker(), root.root())?;
     run(&[&root, &volumes], maker(), script)
