@@ -14,6 +14,7 @@
 
 mod dev;
 mod diff;
+mod files;
 mod mask;
 mod pseudo;
 mod root;

@@ -1,6 +1,7 @@
 //! The whole root tree of a container, as a part of its plan.
 
 use crate::dev::{Dev, message_queues};
+use crate::files::{self, Files};
 use crate::mask::{Masks, Places, Prepared};
 use crate::pseudo::{Cgroups, Proc, Sys, directories, unified};
 use crate::root::{Made, Root};
@@ -10,6 +11,7 @@ use ampoule_mounts::{self as mounts, MountAttributes, Place, attach};
 use ampoule_plan::{Call, Draft, Errno, Fd, Part, Phase, Slot, path};
 use rustix::fs::{Mode, OFlags, ResolveFlags, mkdirat, openat2};
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The whole root tree of a container: a [`Root`], with `/dev`, `/proc`, `/sys` and masks.
@@ -26,6 +28,7 @@ pub struct Rootfs {
     sys: Sys,
     cgroups: Cgroups,
     masks: Masks,
+    files: Files,
 }
 
 /// A root tree that is ready for one container.
@@ -40,6 +43,7 @@ pub struct Ready {
     hierarchies: Option<mounts::Ready>,
     masks: Prepared,
     visible: Vec<(&'static str, Arc<OwnedFd>)>,
+    files: Option<files::Prepared>,
 }
 
 #[derive(Debug)]
@@ -62,6 +66,7 @@ impl Rootfs {
             sys: Sys::default(),
             cgroups: Cgroups::default(),
             masks: Masks::default(),
+            files: Files::default(),
         }
     }
 
@@ -114,6 +119,12 @@ impl Rootfs {
         self
     }
 
+    /// Adds a small file of its own, in memory, over whatever lies at its path: `/etc/hostname`, `/etc/hosts` and their like.
+    pub fn file(&mut self, at: impl Into<PathBuf>, content: impl Into<Vec<u8>>) -> &mut Rootfs {
+        self.files.add(at.into(), content.into());
+        self
+    }
+
     /// Makes what the host makes, and looks at everything that can be wrong.
     ///
     /// # Errors
@@ -128,6 +139,7 @@ impl Rootfs {
             hierarchies: self.hierarchies(templates)?,
             masks: Prepared::new(&self.masks, self.maker, templates)?,
             visible: self.visible()?,
+            files: self.files.prepare(self.maker)?,
             description: self.clone(),
             root,
         };
@@ -225,12 +237,22 @@ impl Ready {
     }
 
     fn draft(&self, draft: &mut Draft) -> Result<()> {
+        let why = "modes are meant as they are given";
+        draft.child(Phase::Mounts, Call::Umask { mask: 0 }, why);
+        let files = self
+            .files
+            .as_ref()
+            .map(|files| files.attach(draft))
+            .transpose()?;
         let root = self.enter(draft)?;
         if let Some(devices) = &self.dev {
             self.devices(draft, devices)?;
         }
         let proc = self.proc(draft)?;
         let sys = self.sys(draft)?;
+        if let (Some(prepared), Some(files)) = (&self.files, files) {
+            prepared.place(draft, files)?;
+        }
         pivot(draft, root)?;
         self.masks
             .contribute(self.description.maker, draft, Places { proc, sys })?;
@@ -243,11 +265,6 @@ impl Ready {
     /// The root tree is attached, and becomes the working directory.
     fn enter(&self, draft: &mut Draft) -> Result<Slot> {
         let mounts = Phase::Mounts;
-        draft.child(
-            mounts,
-            Call::Umask { mask: 0 },
-            "modes are meant as they are given",
-        );
         for (name, mount) in &self.visible {
             let slot = draft.hold(*name, mount.clone());
             let why = "a user namespace mounts only what it sees; it goes with the old root";

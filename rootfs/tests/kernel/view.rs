@@ -88,3 +88,27 @@ fn a_compiler_and_an_interpreter_find_what_they_need() {
     let said = shell(&host_view(), &Templates::new(), script).unwrap();
     assert_eq!(said, "perl\n1\n");
 }
+
+needs!( => small_files_of_its_own_are_there);
+fn small_files_of_its_own_are_there() {
+    let mut rootfs = host_view();
+    rootfs
+        .file("/etc/hostname", "demo\n")
+        .file("/etc/hosts", "127.0.0.1 demo\n")
+        .file("/run/deep/er/note", "");
+    let script = "cat /etc/hostname; getent hosts demo; echo more > /etc/hostname; cat /etc/hostname; \
+                  ls -d /run/deep/er/note; grep -c 'size=16' /proc/self/mountinfo";
+    let said = shell(&rootfs, &Templates::new(), script).unwrap();
+    let words: Vec<&str> = said.split_whitespace().collect();
+    assert_eq!(
+        words,
+        [
+            "demo",
+            "127.0.0.1",
+            "demo",
+            "more",
+            "/run/deep/er/note",
+            "3"
+        ]
+    );
+}
