@@ -1,5 +1,6 @@
 //! How a namespace gets an interface: a driver plans it, and what it planned can be attached.
 
+use crate::dns::{NamedPort, Names};
 use crate::firewall::Ports;
 use crate::netlink::route::{self, Device};
 use crate::netlink::{Request, Socket};
@@ -41,6 +42,8 @@ pub struct Endpoint {
     pub(crate) mac: Option<Mac>,
     pub(crate) default_route: bool,
     pub(crate) ports: Vec<Publish>,
+    pub(crate) names: Vec<String>,
+    pub(crate) named_ports: Vec<NamedPort>,
 }
 
 impl Endpoint {
@@ -55,6 +58,8 @@ impl Endpoint {
             mac: None,
             default_route: true,
             ports: Vec::new(),
+            names: Vec::new(),
+            named_ports: Vec::new(),
         }
     }
 
@@ -86,6 +91,24 @@ impl Endpoint {
     /// Leads ports of the host to this endpoint.
     pub fn publish(&mut self, ports: Publish) -> &mut Endpoint {
         self.ports.push(ports);
+        self
+    }
+
+    /// A name by which the network's other members find this one; the first is also its name for whoever asks by
+    /// address. Members with the same name are one service with several addresses.
+    pub fn name(&mut self, name: impl Into<String>) -> &mut Endpoint {
+        self.names.push(name.into());
+        self
+    }
+
+    /// A port with a name, which members find by SRV records such as `_http._tcp.web`.
+    pub fn named_port(
+        &mut self,
+        name: impl Into<String>,
+        protocol: Protocol,
+        port: u16,
+    ) -> &mut Endpoint {
+        self.named_ports.push((name.into(), protocol, port));
         self
     }
 
@@ -122,6 +145,8 @@ pub struct Ready {
     pub(crate) settings: Vec<Request>,
     pub(crate) inside: Inside,
     pub(crate) ports: Option<Ports>,
+    /// Where to register which names and ports.
+    pub(crate) names: Option<(Names, Vec<String>, Vec<NamedPort>)>,
     pub(crate) held: Held,
 }
 
@@ -246,8 +271,21 @@ impl Ready {
         attachment
             .place
             .settle(&settled, &attachment.addresses, attachment.mac)?;
-        if let (Some(ports), Some((_, held))) = (self.ports, attachment.held.as_mut()) {
+        let addresses: Vec<IpAddr> = attachment
+            .addresses
+            .iter()
+            .map(|address| address.ip())
+            .collect();
+        let Some((_, held)) = attachment.held.as_mut() else {
+            return Ok(attachment);
+        };
+        if let Some(ports) = self.ports {
             held.publication = Some(ports.publish(&attachment.addresses)?);
+        }
+        // Last, because whoever learns the name may come at once.
+        if let Some((names, own, ports)) = self.names {
+            let own: Vec<&str> = own.iter().map(String::as_str).collect();
+            held.registration = Some(names.register(&own, &addresses, &ports)?);
         }
         Ok(attachment)
     }

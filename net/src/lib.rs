@@ -30,6 +30,8 @@ mod address;
 #[cfg(feature = "drivers")]
 mod bridge;
 #[cfg(feature = "drivers")]
+mod dns;
+#[cfg(feature = "drivers")]
 mod driver;
 mod error;
 #[cfg(feature = "drivers")]
@@ -50,6 +52,7 @@ mod ports;
 pub use {
     address::Mac,
     bridge::{Bridge, Network},
+    dns::{Hosts, NameServer, Names, Observer, Registration, ResolvConf, check_name},
     driver::{Attachment, Driver, Endpoint, Ready},
     ipam::{AddressPool, Lease, Subnet},
     ports::{Protocol, Publish},

@@ -1,6 +1,7 @@
 //! Where the outer ends of interfaces live, and how they are taken back.
 
 use crate::bridge::Seat;
+use crate::dns::Registration;
 use crate::firewall::Publication;
 use crate::ipam::Lease;
 use crate::netlink::{Request, route};
@@ -36,7 +37,7 @@ impl Remains {
     }
 }
 
-/// What an attachment holds as long as its device is there: leases, its place on a bridge, published ports.
+/// What an attachment holds as long as its device is there: leases, its place on a bridge, published ports, names.
 ///
 /// All of it is given back after the device is gone: before, its addresses still answer.
 #[derive(Debug)]
@@ -44,6 +45,7 @@ pub(crate) struct Held {
     pub(crate) _leases: Vec<Lease>,
     pub(crate) _seat: Seat,
     pub(crate) publication: Option<Publication>,
+    pub(crate) registration: Option<Registration>,
 }
 
 struct Removal {
@@ -141,7 +143,9 @@ impl Place {
         }
     }
 
-    pub(crate) fn remove_later(&self, remains: Remains, held: Held) {
+    pub(crate) fn remove_later(&self, remains: Remains, mut held: Held) {
+        // Nobody new should find the way here from now on.
+        held.registration = None;
         if let Some(removals) = &self.removals {
             // The thread ends only after this sender.
             let _ = removals.send(Removal {

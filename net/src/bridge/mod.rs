@@ -14,6 +14,7 @@ pub(crate) use uplink::{PREFIX, Uplink};
 use crate::driver::check_interface_name;
 use crate::ipam::Subnet;
 use crate::{Error, ErrorKind, Namespace, Result};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -40,6 +41,7 @@ pub struct Bridge {
     pub(crate) isolated: bool,
     pub(crate) hairpin: bool,
     pub(crate) uplink: Option<Arc<Namespace>>,
+    pub(crate) resolvers: Option<Vec<SocketAddr>>,
     pub(crate) directory: PathBuf,
 }
 
@@ -53,6 +55,7 @@ impl Bridge {
             isolated: false,
             hairpin: false,
             uplink: None,
+            resolvers: None,
             directory: PathBuf::from("/run/ampoule/net"),
         }
     }
@@ -90,6 +93,13 @@ impl Bridge {
     #[doc(alias = "internal")]
     pub fn uplink(&mut self, host: Arc<Namespace>) -> &mut Bridge {
         self.uplink = Some(host);
+        self
+    }
+
+    /// The resolvers that know the names of the world, instead of those of the host's `/etc/resolv.conf`. They are asked
+    /// from the uplink's namespace; an internal network asks nobody.
+    pub fn resolvers(&mut self, resolvers: impl Into<Vec<SocketAddr>>) -> &mut Bridge {
+        self.resolvers = Some(resolvers.into());
         self
     }
 

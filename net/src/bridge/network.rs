@@ -3,14 +3,15 @@
 use super::Bridge;
 use super::switch::Switch;
 use super::uplink::Uplink;
+use crate::dns::{NameServer, Names, ResolvConf, check_name};
 use crate::driver::{Birth, Driver, Endpoint, Inside, Ready};
 use crate::firewall::{Firewall, Ports};
-use crate::ipam::{AddressPool, Lease};
+use crate::ipam::{AddressPool, Lease, Subnet};
 use crate::netlink::Request;
 use crate::netlink::route::{self, Device};
 use crate::place::Held;
 use crate::ports;
-use crate::{Error, ErrorKind, Mac, Result};
+use crate::{Error, ErrorKind, Mac, Namespace, Result};
 use ipnetwork::IpNetwork;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -22,6 +23,8 @@ pub struct Network {
     pools: Vec<AddressPool>,
     switch: Switch,
     firewall: Option<Arc<Firewall>>,
+    names: Names,
+    _server: Option<NameServer>,
 }
 
 impl Network {
@@ -45,17 +48,40 @@ impl Network {
                 )?))
             }
         };
+        let names = Names::new(&config.name);
+        let server = name_server(config, switch.place().namespace(), &names)?;
         Ok(Network {
             config: config.clone(),
             pools,
             switch,
             firewall,
+            names,
+            _server: server,
         })
     }
 
     /// The network's name.
     pub fn name(&self) -> &str {
         &self.config.name
+    }
+
+    /// The names of the network's members. Its gateway answers for them at port 53.
+    pub fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// What a member's `/etc/resolv.conf` should say.
+    pub fn resolv_conf(&self) -> ResolvConf {
+        ResolvConf {
+            servers: self
+                .pools
+                .iter()
+                .map(|pool| pool.subnet().gateway())
+                .collect(),
+            search: vec![self.name().to_string()],
+            // A name without a dot is a member's.
+            options: vec!["ndots:0".into()],
+        }
     }
 
     /// One lease in every subnet: the address that the endpoint asks for there, or a free one.
@@ -87,6 +113,10 @@ impl Network {
 impl Driver for Network {
     fn plan(&self, endpoint: &Endpoint) -> Result<Ready> {
         endpoint.check()?;
+        endpoint
+            .names
+            .iter()
+            .try_for_each(|name| check_name(name))?;
         let leases = self.lease(endpoint)?;
         let (Some(first), Some(pool)) = (leases.first(), self.pools.first()) else {
             let what = format!("the network {:?} has no subnet", self.name());
@@ -121,10 +151,16 @@ impl Driver for Network {
             birth: Birth::Pair { name, port, peer },
             inside,
             ports: self.ports(endpoint)?,
+            names: Some((
+                self.names.clone(),
+                endpoint.names.clone(),
+                endpoint.named_ports.clone(),
+            )),
             held: Held {
                 _leases: leases,
                 _seat: seat,
                 publication: None,
+                registration: None,
             },
         })
     }
@@ -173,6 +209,35 @@ impl Network {
         let what = format!("make the bridge's port {name} {}", words.join(" and "));
         vec![route::port(what, name, isolated, hairpin)]
     }
+}
+
+/// The server at the gateway, if the network has one. It asks the host's resolvers if the network has a way out.
+fn name_server(
+    config: &Bridge,
+    network: &Arc<Namespace>,
+    names: &Names,
+) -> Result<Option<NameServer>> {
+    let gateways: Vec<IpAddr> = config.subnets.iter().map(Subnet::gateway).collect();
+    if gateways.is_empty() {
+        return Ok(None);
+    }
+    let (host, resolvers) = match (&config.uplink, &config.resolvers) {
+        (None, _) => (network, Vec::new()),
+        (Some(host), Some(resolvers)) => (host, resolvers.clone()),
+        (Some(host), None) => {
+            let text = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+            (host, ResolvConf::parse(&text).resolvers())
+        }
+    };
+    NameServer::start(
+        network,
+        &gateways,
+        Arc::clone(host),
+        names.clone(),
+        resolvers,
+        None,
+    )
+    .map(Some)
 }
 
 fn on(lease: &Lease, pool: &AddressPool) -> IpNetwork {

@@ -2,6 +2,7 @@
 
 mod bridge;
 mod lab;
+mod names;
 mod namespace;
 mod ports;
 mod traffic;
