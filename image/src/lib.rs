@@ -1,6 +1,8 @@
 //! OCI images for Rust programs: references, a content store, unpacking, archives, registries and builds.
 
+mod commit;
 mod config;
+mod diff;
 mod digest;
 mod error;
 mod manifest;
@@ -9,14 +11,17 @@ mod progress;
 mod pull;
 mod reference;
 mod registry;
+mod save;
 mod source;
 mod store;
 mod tar;
 mod unpack;
 
+pub use commit::{ConfigEdit, NewLayer};
 pub use config::{
     Config, Healthcheck, History, LARGEST_CONFIG, MOST_LAYERS, RootfsConfig, RunConfig, chain_ids,
 };
+pub use diff::{DiffOptions, archive_directory};
 pub use digest::{Algorithm, Digest, Hasher};
 pub use error::{Error, ErrorKind, Result};
 pub use manifest::{Descriptor, Document, Index, LARGEST_MANIFEST, Manifest, media_type};

@@ -2,6 +2,8 @@
 
 #[path = "kernel/archive.rs"]
 mod archive;
+#[path = "kernel/commit.rs"]
+mod commit;
 #[path = "kernel/pull.rs"]
 mod pull;
 #[path = "kernel/registry.rs"]

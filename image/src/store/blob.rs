@@ -138,6 +138,14 @@ impl BlobWriter {
     }
 }
 
+impl BlobWriter {
+    /// As [`commit`](Self::commit), and named by the lease before a collector can see it.
+    pub(crate) fn commit_leased(self, lease: &mut super::Lease) -> Result<(Digest, u64)> {
+        lease.add(&self.hasher.clone().finish())?;
+        self.commit()
+    }
+}
+
 impl Write for BlobWriter {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         let written = self.file.write(buffer)?;

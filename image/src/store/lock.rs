@@ -10,7 +10,7 @@ use std::path::Path;
 
 /// A lock that is held until it is dropped, or its process dies.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(crate) struct Held {
     _file: File,
 }
 
@@ -18,6 +18,11 @@ impl Store {
     /// Held while leases are added, so that a collector sees all of them or waits.
     pub(super) fn lock_shared(&self) -> Result<Held> {
         hold(&self.own("lock"), FlockOperation::LockShared)
+    }
+
+    /// For the short time in which blobs are there that nothing names yet.
+    pub(crate) fn hold_collector(&self) -> Result<Held> {
+        self.lock_shared()
     }
 
     /// Held by the collector.

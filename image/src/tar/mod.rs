@@ -9,9 +9,11 @@ mod header;
 mod pax;
 mod read;
 mod sparse;
+mod write;
 
 pub(crate) use read::Reader;
 pub(crate) use sparse::Segment;
+pub(crate) use write::Writer;
 
 /// Archives are made of blocks of this many bytes.
 pub(crate) const BLOCK: usize = 512;

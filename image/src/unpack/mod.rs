@@ -21,7 +21,9 @@ mod whiteout;
 pub use compression::Compression;
 pub use ownership::{IdRange, Ownership};
 pub use pipeline::unpack;
-pub(crate) use tree::follow;
+pub(crate) use settle::xattrs;
+pub(crate) use tree::{follow, split};
+pub(crate) use whiteout::{is_overlay_xattr, is_whiteout};
 
 use crate::Digest;
 use std::collections::BTreeSet;

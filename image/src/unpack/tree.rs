@@ -227,7 +227,7 @@ pub(super) fn is_beneath(path: &[u8], ancestor: &[u8]) -> bool {
 }
 
 /// The directory and the last component.
-pub(super) fn split(path: &[u8]) -> (&[u8], &[u8]) {
+pub(crate) fn split(path: &[u8]) -> (&[u8], &[u8]) {
     match path.iter().rposition(|byte| *byte == b'/') {
         Some(slash) => (&path[..slash], &path[slash + 1..]),
         None => (b"", path),

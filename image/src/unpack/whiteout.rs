@@ -30,12 +30,12 @@ pub(super) fn read(name: &[u8]) -> Result<Name<'_>, &'static str> {
 }
 
 /// Overlay takes a character device 0:0 for "not there any more".
-pub(super) fn is_whiteout(stat: &Stat) -> bool {
+pub(crate) fn is_whiteout(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
 }
 
 /// Attributes in which overlay keeps its own state: from an archive they would redirect into other layers.
-pub(super) fn is_overlay_xattr(name: &[u8]) -> bool {
+pub(crate) fn is_overlay_xattr(name: &[u8]) -> bool {
     name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.")
 }
 
