@@ -39,3 +39,8 @@ pub use error::{Error, ErrorKind};
 pub use label::Label;
 pub use privileges::{Privileges, User};
 pub use securebits::Securebits;
+
+/// The README's program is compiled too.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -50,7 +50,9 @@ struct HostTree;
 
 impl Part for HostTree {
     fn contribute(&self, draft: &mut Draft) -> Result<(), Error> {
-        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE
+            | OpenTreeFlags::OPEN_TREE_CLOEXEC
+            | OpenTreeFlags::AT_RECURSIVE;
         let tree = open_tree(CWD, "/", flags).map_err(|e| Error::prepare("open_tree /", e))?;
         let from = draft.hold("root", tree).into();
         let attach = Call::MoveMount {

@@ -193,7 +193,7 @@ fn arguments(profile: &Profile) -> Vec<[u64; 6]> {
     }
     // A fixed generator: a failure can be repeated.
     let mut state = 1_u64;
-    for _ in 0..200 {
+    for _ in 0..60 {
         all.push(std::array::from_fn(|_| {
             state = state
                 .wrapping_mul(6_364_136_223_846_793_005)
@@ -417,7 +417,7 @@ fn check<S: Strategy<Value = Vec<Rule>>>(rules: impl Fn(bool) -> S, high_halves:
     let cases = (machine(), action())
         .prop_flat_map(|((arches, wide), default)| (Just(arches), Just(default), rules(wide)));
     let config = Config {
-        cases: 100,
+        cases: 60,
         max_global_rejects: 3000,
         failure_persistence: None,
         ..Config::default()

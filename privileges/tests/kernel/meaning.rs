@@ -56,7 +56,7 @@ fn any_matching_rule_decides() {
     let rules = prop::collection::vec(prop::collection::vec(condition(), 1..4), 1..6);
     let calls = prop::collection::vec([value(), value(), value()], 100);
     let config = Config {
-        cases: 2000,
+        cases: 300,
         failure_persistence: None,
         ..Config::default()
     };
