@@ -1,8 +1,9 @@
 //! `/dev`: the few devices that programs expect.
 
-use crate::{Maker, Mount, Result, Templates};
+use crate::{Error, ErrorKind, Maker, Mount, Result, Templates};
 use ampoule_mounts::{MountAttributes, Ready, Tree};
-use std::path::PathBuf;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Component, PathBuf};
 
 /// `/dev`: the few devices that programs expect, terminals, shared memory, message queues.
 #[derive(Debug, Clone)]
@@ -94,6 +95,7 @@ impl Dev {
 
     /// The devices. They are the same for all containers that want no more than the standard ones.
     pub(crate) fn prepare(&self, maker: Maker, templates: &Templates) -> Result<Ready> {
+        self.devices.iter().try_for_each(Device::check)?;
         match (maker, self.devices.is_empty()) {
             (Maker::Host, true) => Ok(Ready::Planted(
                 templates.dev.copy(|| self.tree(maker).plant())?,
@@ -165,6 +167,27 @@ impl Dev {
             .option("size", self.shm.to_string())
             .option("mode", "1777")
             .attributes(MountAttributes::MOUNT_ATTR_NOEXEC)
+    }
+}
+
+impl Device {
+    fn check(&self) -> Result<()> {
+        let Device { name, source } = self;
+        let normal = |component| matches!(component, Component::Normal(_));
+        if name.as_os_str().is_empty() || !name.components().all(normal) {
+            let what = format!("show a device as {name:?} in /dev");
+            let hint = "the name is relative to /dev, and has no `..`";
+            return Err(Error::refused(ErrorKind::Invalid, what).hint(hint));
+        }
+        let found = std::fs::metadata(source)
+            .map_err(|e| Error::kernel(format!("show the device {source:?}"), e))?;
+        match found.file_type() {
+            kind if kind.is_char_device() || kind.is_block_device() => Ok(()),
+            _ => {
+                let what = format!("show the device {source:?}: it is none");
+                Err(Error::refused(ErrorKind::WrongType, what))
+            }
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Tests of root trees on the running kernel: what a process inside them sees.
 
+mod devices;
 mod diff;
 mod inside;
 mod mapped;

@@ -1,10 +1,11 @@
 //! What is hidden and what can be read only, as it is seen from inside.
 
 use crate::inside::maker;
+use crate::scratch::{Scratch, busybox};
 use crate::shell;
 use ampoule_rootfs::{Cgroups, HidePid, Masks, Proc, Root, Rootfs, Sys, Templates};
 use needs::needs;
-use std::path::Path;
+use std::os::unix::fs::symlink;
 
 fn host_view() -> Rootfs {
     let mut rootfs = Rootfs::new(Root::host());
@@ -138,9 +139,38 @@ fn its_own_part_of_the_cgroups_is_seen() {
     assert!(said.contains("Read-only file system"), "{said}");
 }
 
-needs!( => the_null_device_is_the_real_one);
-fn the_null_device_is_the_real_one() {
-    assert!(Path::new("/dev/null").exists());
-    let said = say(&host_view(), "stat -c '%t:%T' /proc/timer_list /dev/null");
-    assert_eq!(said, "1:3\n1:3\n");
+needs!(busybox => a_false_null_device_is_no_mask);
+fn a_false_null_device_is_no_mask() {
+    // CVE-2025-31133: what lies at the root's /dev/null is mounted over what is to be hidden, and shows it.
+    let scratch = Scratch::new();
+    let root = scratch.root("root");
+    scratch.dir("root/dev");
+    symlink("/proc/sys/kernel/core_pattern", root.join("dev/null")).unwrap();
+    let mut rootfs = Rootfs::new(Root::dir(root));
+    rootfs.maker(maker()).dev(None);
+    let said = say(
+        &rootfs,
+        "stat -c %t:%T /proc/timer_list; cat /proc/timer_list; ls -d /dev/*",
+    );
+    assert_eq!(said, "1:3\n/dev/null\n");
+}
+
+needs!(busybox => names_of_proc_in_the_root_lead_nowhere);
+fn names_of_proc_in_the_root_lead_nowhere() {
+    // CVE-2025-52881: what lies below the root's own /proc is under the kernel's, and is never gone through.
+    let scratch = Scratch::new();
+    let root = scratch.root("root");
+    scratch.dir("root/elsewhere");
+    std::fs::create_dir_all(root.join("proc")).unwrap();
+    for name in ["sys", "timer_list", "keys", "acpi"] {
+        symlink("/elsewhere", root.join("proc").join(name)).unwrap();
+    }
+    let mut rootfs = Rootfs::new(Root::dir(root));
+    rootfs.maker(maker());
+    let said = say(
+        &rootfs,
+        "cat /proc/self/mountinfo; stat -c %t:%T /proc/timer_list",
+    );
+    assert!(!said.contains("elsewhere"), "{said}");
+    assert!(said.ends_with("1:3\n"), "{said}");
 }
