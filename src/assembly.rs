@@ -1,0 +1,305 @@
+//! From a description to a plan, and from that to a running container.
+
+use crate::child::{Child, Inside, Pipes};
+use crate::container::{Container, Seccomp};
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::limits::{self, Entry};
+use crate::network::Kind;
+use crate::stdio::{self, Stdio};
+use crate::user::{self, Person};
+use ampoule_cgroups::Cgroup;
+use ampoule_namespaces::{Command, IdMap, Isolation, Namespaces, Starter, Terminal, launch};
+use ampoule_plan::{Draft, Part, Plan};
+use ampoule_privileges::Privileges;
+use ampoule_privileges::capabilities::{Capabilities, CapabilitySet};
+use ampoule_rootfs::{Maker, Rootfs, Sys};
+use ampoule_volumes::Volumes;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+/// Everything that one start is made of, prepared.
+pub(crate) struct Assembly<'a> {
+    container: &'a Container,
+    engine: &'static Engine,
+    name: String,
+    maker: Maker,
+    root: ampoule_rootfs::Ready,
+    volumes: ampoule_volumes::Ready,
+    person: Person,
+    started: Instant,
+}
+
+impl<'a> Assembly<'a> {
+    /// Prepares what the host prepares, and finds what can be wrong with the description.
+    pub(crate) fn new(container: &'a Container) -> Result<Assembly<'a>> {
+        let started = Instant::now();
+        let engine = Engine::shared();
+        let maker = engine.maker();
+        let root = rootfs(container, engine, maker).prepare(&engine.templates)?;
+        let volumes =
+            Volumes::new(container.volumes.iter().cloned()).prepare(maker, root.root())?;
+        let person = user::find(container.user.as_deref(), root.root())?;
+        let name = container.name.clone().unwrap_or_else(fresh_name);
+        Ok(Assembly {
+            container,
+            engine,
+            name,
+            maker,
+            root,
+            volumes,
+            person,
+            started,
+        })
+    }
+
+    /// The plan, with the streams of the caller.
+    pub(crate) fn plan(self) -> Result<Plan> {
+        let command = self.command(&Streams::inherited()?)?;
+        let entry = limits::preview(self.engine, &self.container.resources)?;
+        Ok(self.draft(&command, &entry)?.finish()?)
+    }
+
+    /// Makes the cgroup, plays the plan, and hands the child over.
+    pub(crate) fn start(self) -> Result<Child> {
+        let (cgroup, entry) = limits::create(self.engine, &self.name, &self.container.resources)?;
+        let (streams, pipes) = Streams::new(self.container)?;
+        let command = self.command(&streams)?;
+        let plan = self.draft(&command, &entry)?.finish()?;
+        drop((streams, command, entry));
+        let process = launch(plan)?;
+        let inside = Inside {
+            maker: self.maker,
+            id_map: id_map(self.container, self.maker),
+        };
+        Ok(Child::new(
+            self.container,
+            inside,
+            process,
+            cgroup,
+            pipes,
+            self.started,
+        ))
+    }
+
+    /// The order matters where two parts contribute to one phase: the program's last steps stand before the filter's.
+    fn draft(&self, command: &Command, entry: &Entry) -> Result<Draft> {
+        let mut draft = Draft::new();
+        let isolation = self.isolation()?;
+        let privileges = privileges(self.container, self.engine, &self.person, self.maker)?;
+        let parts: [&dyn Part; 6] = [
+            &isolation,
+            entry,
+            &self.root,
+            &self.volumes,
+            command,
+            &privileges,
+        ];
+        for part in parts {
+            part.contribute(&mut draft)?;
+        }
+        Ok(draft)
+    }
+
+    fn isolation(&self) -> Result<Isolation> {
+        let mut kinds = Namespaces::all() - Namespaces::CLONE_NEWTIME - Namespaces::CLONE_NEWUSER;
+        let mut isolation = Isolation::new();
+        match &self.container.network.0 {
+            Kind::Host => kinds.remove(Namespaces::CLONE_NEWNET),
+            Kind::None => {
+                isolation.loopback();
+            }
+            Kind::Namespace(namespace) => {
+                kinds.remove(Namespaces::CLONE_NEWNET);
+                let fd = namespace.as_fd().try_clone_to_owned();
+                let fd = fd.map_err(|e| Error::os("copy a network namespace's descriptor", e))?;
+                isolation.join(Namespaces::CLONE_NEWNET, fd);
+            }
+        }
+        if let Some(map) = id_map(self.container, self.maker) {
+            kinds.insert(Namespaces::CLONE_NEWUSER);
+            isolation.id_map(map);
+        }
+        isolation
+            .unshare(kinds)
+            .hostname(self.container.hostname.as_deref().unwrap_or(&self.name));
+        Ok(isolation)
+    }
+
+    fn command(&self, streams: &Streams) -> Result<Command> {
+        let mut command = command(self.container, &self.person);
+        streams.give(&mut command);
+        command.starter(starter(self.container, self.maker));
+        for (number, fd) in &self.container.passed {
+            command.pass(*number, fd.clone());
+        }
+        Ok(command)
+    }
+}
+
+fn rootfs(container: &Container, engine: &Engine, maker: Maker) -> Rootfs {
+    let mut rootfs = Rootfs::new(container.root.clone());
+    let sys = if container.network.is_host() {
+        Sys::Host
+    } else {
+        Sys::Own
+    };
+    rootfs
+        .maker(maker)
+        .read_only(container.read_only)
+        .dev(Some(container.dev.clone()))
+        .sys(sys);
+    rootfs.cgroups(engine.cgroups());
+    if let (Maker::Host, Some(map)) = (maker, &container.id_map)
+        && let (Some(uid), Some(gid)) = (map.outside_uid(0), map.outside_gid(0))
+    {
+        rootfs.owner(uid, gid);
+    }
+    rootfs
+}
+
+/// An ordinary user's container has a user namespace in any case: it is where its privileges come from.
+pub(crate) fn id_map(container: &Container, maker: Maker) -> Option<IdMap> {
+    let own = (maker == Maker::Child).then(|| IdMap::single(0, 0));
+    container.id_map.clone().or(own)
+}
+
+/// What every program of the container is started with.
+pub(crate) fn command(container: &Container, person: &Person) -> Command {
+    let mut command = Command::new(&container.program);
+    command
+        .args(&container.args)
+        .current_dir(&container.directory)
+        .umask(0o022);
+    command
+        .env("PATH", ampoule_namespaces::DEFAULT_PATH)
+        .env("HOME", &person.home);
+    if container.terminal.is_some() {
+        command.terminal().env("TERM", "xterm");
+    }
+    for (name, value) in &container.env {
+        command.env(name, value);
+    }
+    command
+}
+
+/// Where the container's root could write to the host's binary, that must not be what `/proc/self/exe` leads to.
+pub(crate) fn starter(container: &Container, maker: Maker) -> Starter {
+    match (container.init, id_map(container, maker).is_some()) {
+        (true, _) => Starter::Reaper,
+        (false, true) => Starter::Direct,
+        (false, false) => Starter::Sealed,
+    }
+}
+
+/// What every program of the container may do.
+pub(crate) fn privileges(
+    container: &Container,
+    engine: &Engine,
+    person: &Person,
+    maker: Maker,
+) -> Result<Privileges> {
+    let kept = container.capabilities & CapabilitySet::supported()?;
+    let mut privileges = container.privileges.clone();
+    // The kernel takes an ordinary user's capabilities when it executes a program: what is not there cannot come back.
+    privileges.capabilities(Capabilities::of(kept));
+    if !container.new_privileges {
+        privileges.no_new_privs();
+    }
+    match &container.seccomp {
+        Seccomp::Docker => {
+            privileges.seccomp(engine.docker_filter(kept)?);
+        }
+        Seccomp::Filter(filter) => {
+            privileges.seccomp(filter.clone());
+        }
+        Seccomp::Unconfined => {}
+    }
+    match id_map(container, maker) {
+        // Where groups cannot be set, the one user there is stays.
+        Some(map) if map.uids().iter().map(|extent| extent.count).sum::<u32>() == 1 => {
+            let only = map.uids()[0].inside;
+            if person.user.uid != only {
+                let problem = format!(
+                    "user {} has no id in this user namespace, which has {only} only",
+                    person.user.uid
+                );
+                return Err(Error::Invalid(problem));
+            }
+        }
+        _ => {
+            privileges.user(person.user.clone());
+        }
+    }
+    Ok(privileges)
+}
+
+/// A name that no other container of this machine has.
+fn fresh_name() -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    format!(
+        "{}-{}",
+        std::process::id(),
+        COUNT.fetch_add(1, Ordering::Relaxed)
+    )
+}
+
+/// The three streams of one start.
+pub(crate) struct Streams {
+    fds: [stdio::Given; 3],
+}
+
+impl Streams {
+    fn inherited() -> Result<Streams> {
+        Ok(Streams {
+            fds: [None, None, None],
+        })
+    }
+
+    /// The container's ends, and the caller's.
+    pub(crate) fn new(container: &Container) -> Result<(Streams, Pipes)> {
+        if let Some((columns, rows)) = container.terminal {
+            let terminal = Terminal::open(None)?;
+            terminal.resize(columns, rows)?;
+            let slave = Arc::new(terminal.slave);
+            let fds = [Some(slave.clone()), Some(slave.clone()), Some(slave)];
+            return Ok((
+                Streams { fds },
+                Pipes {
+                    terminal: Some(terminal.master),
+                    ..Pipes::default()
+                },
+            ));
+        }
+        let [stdin, stdout, stderr] = container
+            .streams
+            .clone()
+            .map(|stream| stream.unwrap_or(Stdio::Inherit));
+        let (input, stdin) = stdio::input(&stdin)?;
+        let (output, stdout) = stdio::output(&stdout)?;
+        let (errors, stderr) = stdio::output(&stderr)?;
+        Ok((
+            Streams {
+                fds: [input, output, errors],
+            },
+            Pipes {
+                stdin,
+                stdout,
+                stderr,
+                terminal: None,
+            },
+        ))
+    }
+
+    pub(crate) fn give(&self, command: &mut Command) {
+        let [stdin, stdout, stderr] = self.fds.clone();
+        stdin.map(|fd| command.stdin(fd));
+        stdout.map(|fd| command.stdout(fd));
+        stderr.map(|fd| command.stderr(fd));
+    }
+}
+
+/// A cgroup that a container lives in, if it does.
+pub(crate) type Limited = Option<Cgroup>;

@@ -1,0 +1,81 @@
+//! What all containers of a process share: templates of mounts, compiled filters, the cgroups' parent.
+
+use crate::error::Result;
+use ampoule_cgroups::Parent;
+use ampoule_privileges::capabilities::CapabilitySet;
+use ampoule_privileges::seccomp::{Filter, Host, Template};
+use ampoule_rootfs::{Cgroups, Maker, Templates};
+use std::collections::HashMap;
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+/// What is made once, and used by every start.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    pub(crate) templates: Templates,
+    parent: OnceLock<Parent>,
+    filters: Mutex<HashMap<u64, Filter>>,
+    cgroups: OnceLock<Cgroups>,
+    maker: OnceLock<Maker>,
+}
+
+/// The directory below which this library's cgroups live.
+pub(crate) const PARENT: &str = "ampoule";
+
+impl Engine {
+    /// The process's one engine.
+    pub(crate) fn shared() -> &'static Engine {
+        static ENGINE: OnceLock<Engine> = OnceLock::new();
+        ENGINE.get_or_init(|| Engine {
+            templates: Templates::new(),
+            parent: OnceLock::new(),
+            filters: Mutex::default(),
+            cgroups: OnceLock::new(),
+            maker: OnceLock::new(),
+        })
+    }
+
+    /// Who makes mounts: the host if it may, which is asked of the kernel once.
+    pub(crate) fn maker(&self) -> Maker {
+        let privileged = || ampoule_rootfs::Mount::tmpfs().create().is_ok();
+        *self.maker.get_or_init(|| {
+            if privileged() {
+                Maker::Host
+            } else {
+                Maker::Child
+            }
+        })
+    }
+
+    /// Where cgroups are made.
+    pub(crate) fn parent(&self) -> Result<&Parent> {
+        if let Some(parent) = self.parent.get() {
+            return Ok(parent);
+        }
+        let parent = Parent::open(PARENT)?;
+        // What an earlier owner left when it was killed; the first start takes it away.
+        parent.gc()?;
+        Ok(self.parent.get_or_init(|| parent))
+    }
+
+    /// What a container may see of cgroups: on a machine with v2 alone its own subtree; else nothing, unless asked for.
+    pub(crate) fn cgroups(&self) -> Cgroups {
+        let found = || match Cgroups::of_host() {
+            Ok(Cgroups::Unified) => Cgroups::Unified,
+            _ => Cgroups::Absent,
+        };
+        self.cgroups.get_or_init(found).clone()
+    }
+
+    /// Docker's filter for a container with these capabilities, compiled once.
+    pub(crate) fn docker_filter(&self, capabilities: CapabilitySet) -> Result<Filter> {
+        let mut filters = self.filters.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(filter) = filters.get(&capabilities.bits()) {
+            return Ok(filter.clone());
+        }
+        let filter = Template::docker()
+            .resolve(&Host::here(capabilities)?)
+            .compile()?;
+        filters.insert(capabilities.bits(), filter.clone());
+        Ok(filter)
+    }
+}

@@ -1,0 +1,168 @@
+//! Whom a program runs as.
+
+use crate::error::{Error, Result};
+use ampoule_privileges::User;
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::BorrowedFd;
+
+/// A user, with the home directory that belongs to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Person {
+    pub(crate) user: User,
+    pub(crate) home: String,
+}
+
+/// Finds a user in docker's form: `USER[:GROUP]`, each a name or a number. Names are looked up in the root tree's own files.
+pub(crate) fn find(text: Option<&str>, root: Option<BorrowedFd<'_>>) -> Result<Person> {
+    let Some(text) = text else {
+        return Ok(Person {
+            user: number(0, 0),
+            home: "/root".into(),
+        });
+    };
+    let (user, group) = text
+        .split_once(':')
+        .map_or((text, None), |(user, group)| (user, Some(group)));
+    let passwd = read(root, "etc/passwd");
+    let groups = read(root, "etc/group");
+    person(user, group, &passwd, &groups)
+}
+
+fn person(user: &str, group: Option<&str>, passwd: &str, groups: &str) -> Result<Person> {
+    // name:password:uid:gid:comment:home:shell
+    let entry = passwd
+        .lines()
+        .map(fields)
+        .find(|entry| entry.first() == Some(&user) || entry.get(2) == Some(&user));
+    let id = |entry: &[&str], index: usize| entry.get(index).and_then(|id| id.parse::<u32>().ok());
+    let (uid, gid) = match &entry {
+        Some(entry) => (id(entry, 2), id(entry, 3)),
+        None => (user.parse().ok(), Some(0)),
+    };
+    let uid = uid.ok_or_else(|| unknown("user", user, "passwd"))?;
+    let gid = match group {
+        Some(group) => group_id(group, groups).ok_or_else(|| unknown("group", group, "group"))?,
+        None => gid.unwrap_or(0),
+    };
+    // Supplementary groups belong to a user by name, unless the group was chosen.
+    let name = entry
+        .as_ref()
+        .and_then(|entry| entry.first())
+        .filter(|_| group.is_none());
+    let supplementary = name.map(|name| member_of(name, groups)).unwrap_or_default();
+    let home = entry
+        .as_ref()
+        .and_then(|entry| entry.get(5))
+        .filter(|home| !home.is_empty())
+        .unwrap_or(&"/");
+    Ok(Person {
+        user: User {
+            groups: supplementary,
+            ..number(uid, gid)
+        },
+        home: home.to_string(),
+    })
+}
+
+fn number(uid: u32, gid: u32) -> User {
+    User {
+        uid,
+        gid,
+        groups: Vec::new(),
+    }
+}
+
+fn fields(line: &str) -> Vec<&str> {
+    line.split(':').collect()
+}
+
+fn group_id(group: &str, groups: &str) -> Option<u32> {
+    // name:password:gid:members
+    let entry = groups
+        .lines()
+        .map(fields)
+        .find(|entry| entry.first() == Some(&group));
+    entry
+        .and_then(|entry| entry.get(2)?.parse().ok())
+        .or_else(|| group.parse().ok())
+}
+
+fn member_of(name: &str, groups: &str) -> Vec<u32> {
+    let member = |entry: &Vec<&str>| {
+        entry
+            .get(3)
+            .is_some_and(|members| members.split(',').any(|m| m == name))
+    };
+    groups
+        .lines()
+        .map(fields)
+        .filter(member)
+        .filter_map(|entry| entry.get(2)?.parse().ok())
+        .collect()
+}
+
+fn unknown(what: &str, name: &str, file: &str) -> Error {
+    Error::Invalid(format!(
+        "no {what} {name:?} in the container's /etc/{file}; a number works without an entry"
+    ))
+}
+
+/// A file of the root tree, resolved inside of it; empty if it is missing, or cannot be seen from here.
+fn read(root: Option<BorrowedFd<'_>>, file: &str) -> String {
+    let Some(root) = root else {
+        return String::new();
+    };
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let Ok(file) = openat2(root, file, flags, Mode::empty(), resolve) else {
+        return String::new();
+    };
+    let mut text = String::new();
+    // A hostile image's file may be endless.
+    let _ = File::from(file).take(1 << 20).read_to_string(&mut text);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::person;
+
+    const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nann:x:1000:100::/home/ann:/bin/sh\n";
+    const GROUP: &str = "root:x:0:\nusers:x:100:\nwheel:x:10:ann,bob\ndisk:x:6:bob\n";
+
+    #[test]
+    fn names_and_numbers_as_docker_reads_them() {
+        let check = |user: &str, group: Option<&str>, expect: (u32, u32, &[u32], &str)| {
+            let person = person(user, group, PASSWD, GROUP).unwrap();
+            let user = person.user;
+            assert_eq!(
+                (user.uid, user.gid, &user.groups[..], &person.home[..]),
+                expect
+            );
+        };
+        check("root", None, (0, 0, &[], "/root"));
+        check("ann", None, (1000, 100, &[10], "/home/ann"));
+        check("1000", None, (1000, 100, &[10], "/home/ann"));
+        check("ann", Some("disk"), (1000, 6, &[], "/home/ann"));
+        check("4711", Some("4712"), (4711, 4712, &[], "/"));
+        check("4711", None, (4711, 0, &[], "/"));
+    }
+
+    #[test]
+    fn unknown_names_are_refused() {
+        for (user, group) in [
+            ("bob", None),
+            ("-1", None),
+            ("", None),
+            ("ann", Some("nobody")),
+            ("4294967296", None),
+        ] {
+            assert!(
+                person(user, group, PASSWD, GROUP).is_err(),
+                "{user:?}:{group:?}"
+            );
+        }
+    }
+}

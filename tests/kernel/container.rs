@@ -1,0 +1,80 @@
+//! A container through the facade.
+
+use ampoule::{Container, Ending, ErrorKind, Network, Root};
+use needs::needs;
+use std::time::Duration;
+
+fn sh(script: &str) -> Container {
+    let mut container = Container::new("sh");
+    container.args(["-c", script]);
+    container
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+needs!(user_namespaces => a_container_says_hello);
+fn a_container_says_hello() {
+    let output = sh("echo hello from $(hostname); echo oops >&2; exit 3")
+        .root(Root::host())
+        .hostname("demo")
+        .network(Network::none())
+        .timeout(Duration::from_secs(20))
+        .output()
+        .unwrap();
+    assert_eq!(
+        (text(&output.stdout), text(&output.stderr)),
+        ("hello from demo\n".into(), "oops\n".into())
+    );
+    assert_eq!(output.report.ending, Ending::Exited(3));
+}
+
+needs!(root, cgroup_v1 => limits_are_kept_and_reported);
+fn limits_are_kept_and_reported() {
+    let report = Container::new("python3")
+        .args(["-c", "x = bytearray(200 << 20)"])
+        .memory(64 << 20)
+        .timeout(Duration::from_secs(20))
+        .output()
+        .unwrap()
+        .report;
+    assert_eq!(report.ending, Ending::OutOfMemory, "{report}");
+    assert!(report.peak_memory <= 65 << 20, "{report}");
+}
+
+needs!(user_namespaces => a_timeout_kills_everything);
+fn a_timeout_kills_everything() {
+    let report = sh("sleep 100 & sleep 100")
+        .timeout(Duration::from_millis(300))
+        .status()
+        .unwrap();
+    assert_eq!(report.ending, Ending::TimedOut);
+    assert!(report.wall < Duration::from_secs(5), "{report}");
+}
+
+needs!(user_namespaces => a_missing_program_is_an_error_of_its_own_kind);
+fn a_missing_program_is_an_error_of_its_own_kind() {
+    let error = Container::new("no-such-program").spawn().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ProgramNotFound, "{error}");
+}
+
+needs!(user_namespaces => a_program_joins);
+fn a_program_joins() {
+    let child = Container::new("sleep")
+        .arg("60")
+        .hostname("here")
+        .spawn()
+        .unwrap();
+    let output = child
+        .exec("sh")
+        .args(["-c", "hostname; cat /proc/1/comm"])
+        .output()
+        .unwrap();
+    assert_eq!(
+        text(&output.stdout),
+        "here\nsleep\n",
+        "{}",
+        text(&output.stderr)
+    );
+}
