@@ -68,6 +68,16 @@ impl Root {
         Root { kind, idmap: None }
     }
 
+    /// The most that may be written into the host view, in bytes; by default 1 GiB. It counts as memory of whoever writes.
+    ///
+    /// Other roots have limits of their own: [`Upper::Memory`](crate::Upper::Memory), or those of the disk.
+    pub fn size(mut self, bytes: u64) -> Root {
+        if let Kind::Host(view) = &mut self.kind {
+            view.size = bytes;
+        }
+        self
+    }
+
     /// Shows the owners of files through the map of a user namespace: a root that is owned by 0 on disk then belongs to the
     /// container's root. For a directory (kernel 5.12) and the
     /// layers of an overlay (kernel 6.15).

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone)]
 pub(crate) struct View {
     /// The most that may be written into it, in bytes.
-    size: u64,
+    pub size: u64,
 }
 
 impl Default for View {

@@ -112,3 +112,12 @@ fn small_files_of_its_own_are_there() {
         ]
     );
 }
+
+needs!( => what_is_written_ends_where_its_size_says);
+fn what_is_written_ends_where_its_size_says() {
+    let mut rootfs = Rootfs::new(Root::host().size(64 << 10));
+    rootfs.maker(maker());
+    let script = "(dd if=/dev/zero of=/tmp/x bs=1k count=128) 2>&1; true";
+    let said = shell(&rootfs, &Templates::new(), script).unwrap();
+    assert!(said.contains("No space left on device"), "{said}");
+}
