@@ -4,7 +4,9 @@
 mod json {
     use ampoule_privileges::Error;
     use ampoule_privileges::capabilities::{Capability, CapabilitySet};
-    use ampoule_privileges::seccomp::{Action, Arch, Filter, Host, Template};
+    use ampoule_privileges::seccomp::{Action, Arch, Filter, Host, KernelVersion, Template};
+    use proptest::prelude::*;
+    use proptest::test_runner::{Config, TestRunner};
 
     const PROFILE: &str = r#"{
         "defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 38,
@@ -81,6 +83,39 @@ mod json {
             action(&filter(admin, "6.1"), Arch::X86_64, "clone", 0x11),
             Action::Errno(38)
         );
+    }
+
+    #[test]
+    fn a_damaged_profile_is_an_error_or_a_filter_and_never_a_panic() {
+        let edit = (
+            0..PROFILE.len(),
+            prop_oneof![any::<u8>(), prop::sample::select(b"0,[]{}\"9".to_vec())],
+        );
+        let edits = prop::collection::vec(edit, 1..4);
+        TestRunner::new(Config {
+            cases: 3000,
+            failure_persistence: None,
+            ..Config::default()
+        })
+        .run(&edits, |edits| {
+            let mut bytes = PROFILE.as_bytes().to_vec();
+            edits.into_iter().for_each(|(at, byte)| bytes[at] = byte);
+            let Ok(template) = Template::from_json(&String::from_utf8_lossy(&bytes)) else {
+                return Ok(());
+            };
+            let host = Host {
+                arch: Arch::X86_64,
+                capabilities: CapabilitySet::ALL,
+                kernel: KernelVersion { major: 6, minor: 1 },
+            };
+            // What is not refused is a program that ends.
+            if let Ok(filter) = template.resolve(&host).compile() {
+                filter.decide(Arch::X86_64, 1, [1; 6]);
+                prop_assert!(filter.program().instructions().len() <= 4096);
+            }
+            Ok(())
+        })
+        .unwrap();
     }
 
     #[test]
