@@ -5,8 +5,9 @@ use crate::setattr::{Change, mount_setattr};
 use crate::{Error, ErrorKind, MountAttributes, Result, kernel};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
-    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
+    FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags,
+    fsconfig_create, fsconfig_reconfigure, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen,
+    fspick, move_mount, open_tree,
 };
 use std::ffi::OsStr;
 use std::fs::File;
@@ -192,6 +193,15 @@ pub(crate) fn attach(
         path,
         MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
     )
+}
+
+/// Makes a file system read-only as a whole, not only this mount of it: a mount's flag goes once somebody who may change mounts
+/// clears it, and the file system is shared by all containers.
+pub(crate) fn freeze(mount: BorrowedFd<'_>) -> Result<(), rustix::io::Errno> {
+    let flags = FsPickFlags::FSPICK_CLOEXEC | FsPickFlags::FSPICK_EMPTY_PATH;
+    let fs = fspick(mount, "", flags)?;
+    fsconfig_set_flag(&fs, "ro")?;
+    fsconfig_reconfigure(&fs)
 }
 
 /// Opens a directory as a place in the tree.

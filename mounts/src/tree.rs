@@ -123,7 +123,7 @@ impl Tree {
         self.node(at, Node::Mount(Box::new(mount)))
     }
 
-    /// Makes it read-only once everything is in it; mounts in it keep their own attributes.
+    /// Makes it read-only once everything is in it: a new file system as a whole. Mounts in it keep their own attributes.
     pub fn seal(&mut self) -> &mut Tree {
         self.sealed = true;
         self
@@ -168,13 +168,14 @@ impl Tree {
             }
         }
         if self.sealed {
-            let set = MountAttributes::MOUNT_ATTR_RDONLY;
+            let failed =
+                |e: std::io::Error| Error::kernel(format!("seal {}", self.base.title()), e);
+            host::freeze(root.as_fd()).map_err(|e| failed(e.into()))?;
             let change = Change {
-                set,
+                set: MountAttributes::MOUNT_ATTR_RDONLY,
                 ..Change::default()
             };
-            mount_setattr(root.as_fd(), false, change)
-                .map_err(|e| Error::kernel(format!("seal {}", self.base.title()), e))?;
+            mount_setattr(root.as_fd(), false, change).map_err(failed)?;
         }
         Ok(Planted {
             root: root.into(),

@@ -181,7 +181,7 @@ impl Prepared {
             (false, _) => None,
             (true, Maker::Child) => Some(empty()),
             (true, Maker::Host) => {
-                let copy = templates.mask.copy(|| Tree::new(empty()).plant())?;
+                let copy = templates.mask.copy(|| Tree::new(empty()).seal().plant())?;
                 Some(copy.into())
             }
         };

@@ -96,3 +96,21 @@ fn what_is_no_device_is_refused() {
     let expect = r#"show the device "/etc/passwd": it is none"#;
     check("x", "/etc/passwd", ErrorKind::WrongType, expect);
 }
+
+needs!(root => what_containers_share_stays_as_it_is);
+fn what_containers_share_stays_as_it_is() {
+    // These have all capabilities: enough to change the mount, which must not be enough to change what others see.
+    let templates = Templates::new();
+    let script = "for d in /dev /etc; do mount -o remount,bind,rw $d; (touch $d/x) 2>&1; (chmod 777 $d/passwd $d/null) 2>&1; done; true";
+    let said = shell(&with(Dev::default()), &templates, script).unwrap();
+    let refused = said
+        .lines()
+        .filter(|line| line.contains("Read-only file system"));
+    assert_eq!(refused.count(), 4, "{said}");
+    let said = shell(
+        &with(Dev::default()),
+        &templates,
+        "ls -d /dev/x /etc/x 2>&1; stat -c %a /dev/null /etc/passwd",
+    );
+    assert!(said.unwrap().ends_with("666\n644\n"));
+}
