@@ -1,12 +1,12 @@
 //! Directories laid over one another: overlayfs.
 
 use crate::host::{Fs, aside, attach_aside, open_directory};
-use crate::{Error, ErrorKind, Mount, Result, kernel};
+use crate::{Error, ErrorKind, Maker, Mount, Result, attach, kernel};
 use ampoule_plan::{Call, Config, Draft, Fd, Phase, Slot, path};
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid, chmodat, chownat, mkdirat, openat};
 use std::ffi::{CString, OsString};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Directories laid over one another, the first on top; an upper directory takes what is written.
@@ -178,49 +178,7 @@ impl Overlay {
             let what = "id-map the layers of an overlay without privilege";
             return Err(Error::refused(ErrorKind::Denied, what));
         }
-        let size = match self.upper {
-            Some(Upper::Memory { size }) => size,
-            _ => 1 << 20,
-        };
-        let stage =
-            memory(size).slot(crate::Maker::Child, draft, "layers", "names for the layers")?;
-        let attach = Call::MoveMount {
-            from: stage.into(),
-            dir: Fd::Cwd,
-            path: path("/")?,
-        };
-        let why = "the kernel takes layers from attached mounts only";
-        draft.child(Phase::Mounts, attach, why);
-        let link = |draft: &mut Draft, target: &PathBuf, name: &str| -> Result<()> {
-            let link = Call::Symlinkat {
-                target: path(target)?,
-                dir: stage.into(),
-                path: path(name)?,
-            };
-            draft.child(Phase::Mounts, link, "a short name for a layer");
-            Ok(())
-        };
-        let names: Vec<String> = (0..self.lower.len()).map(|n| n.to_string()).collect();
-        for (layer, name) in self.lower.iter().zip(&names) {
-            link(draft, layer, name)?;
-        }
-        match &self.upper {
-            None => {}
-            Some(Upper::Directory { upper, work }) => {
-                link(draft, upper, "upper")?;
-                link(draft, work, "work")?;
-            }
-            Some(Upper::Memory { .. }) => {
-                for name in ["upper", "work"] {
-                    let make = Call::Mkdirat {
-                        dir: stage.into(),
-                        path: path(name)?,
-                        mode: 0o755,
-                    };
-                    draft.child(Phase::Mounts, make, "what is written stays in memory");
-                }
-            }
-        }
+        let stage = self.stage(draft)?;
         let enter = Call::Fchdir { fd: stage.into() };
         draft.child(Phase::Mounts, enter, "names of layers begin here");
         let fs = draft.slot("overlay fs");
@@ -229,34 +187,79 @@ impl Overlay {
             out: fs,
         };
         draft.child(Phase::Mounts, open, "directories laid over one another");
-        let mut set = |config: Config, why: &'static str| {
+        for (config, why) in self.settings()? {
             let fs = fs.into();
             draft.child(Phase::Mounts, Call::Fsconfig { fs, config }, why);
-        };
-        if kernel::appends_layers() {
-            for name in &names {
-                set(string("lowerdir+", name)?, "the next layer below");
-            }
-        } else {
-            set(
-                string("lowerdir", &fits(names.join(":"))?)?,
-                "the layers, the first on top",
-            );
         }
-        if self.upper.is_some() {
-            set(string("upperdir", "upper")?, "takes what is written");
-            set(string("workdir", "work")?, "the kernel's scratch");
-        }
-        if self.volatile && self.upper.is_some() {
-            set(Config::Flag(path("volatile")?), "nothing is synced");
-        }
-        set(
-            Config::Flag(path("userxattr")?),
-            "trusted.* is root's alone",
-        );
-        set(Config::Create, "the file system is made");
         Ok(fs)
     }
+
+    /// A small file system with names for the layers, and with the upper directory if that is in memory.
+    fn stage(&self, draft: &mut Draft) -> Result<Slot> {
+        let size = match self.upper {
+            Some(Upper::Memory { size }) => size,
+            _ => 1 << 20,
+        };
+        let why = "names for the layers";
+        let stage = memory(size).slot(Maker::Child, draft, "layers", why)?;
+        let why = "the kernel takes layers from attached mounts only";
+        attach(draft, stage, (Fd::Cwd, "/"), why)?;
+        for (index, layer) in self.lower.iter().enumerate() {
+            link(draft, stage, layer, &index.to_string())?;
+        }
+        match &self.upper {
+            None => {}
+            Some(Upper::Directory { upper, work }) => {
+                link(draft, stage, upper, "upper")?;
+                link(draft, stage, work, "work")?;
+            }
+            Some(Upper::Memory { .. }) => {
+                for name in ["upper", "work"] {
+                    let (dir, path, mode) = (stage.into(), path(name)?, 0o755);
+                    let make = Call::Mkdirat { dir, path, mode };
+                    draft.child(Phase::Mounts, make, "what is written stays in memory");
+                }
+            }
+        }
+        Ok(stage)
+    }
+
+    /// How the child configures it, by the names of the stage.
+    fn settings(&self) -> Result<Vec<(Config, &'static str)>> {
+        let names: Vec<String> = (0..self.lower.len()).map(|n| n.to_string()).collect();
+        let mut settings = Vec::new();
+        if kernel::appends_layers() {
+            for name in &names {
+                settings.push((string("lowerdir+", name)?, "the next layer below"));
+            }
+        } else {
+            let all = fits(names.join(":"))?;
+            settings.push((string("lowerdir", &all)?, "the layers, the first on top"));
+        }
+        if self.upper.is_some() {
+            settings.push((string("upperdir", "upper")?, "takes what is written"));
+            settings.push((string("workdir", "work")?, "the kernel's scratch"));
+            if self.volatile {
+                settings.push((Config::Flag(path("volatile")?), "nothing is synced"));
+            }
+        }
+        settings.push((
+            Config::Flag(path("userxattr")?),
+            "trusted.* is root's alone",
+        ));
+        settings.push((Config::Create, "the file system is made"));
+        Ok(settings)
+    }
+}
+
+fn link(draft: &mut Draft, stage: Slot, target: &Path, name: &str) -> Result<()> {
+    let link = Call::Symlinkat {
+        target: path(target)?,
+        dir: stage.into(),
+        path: path(name)?,
+    };
+    draft.child(Phase::Mounts, link, "a short name for a layer");
+    Ok(())
 }
 
 /// An upper directory that the kernel can be pointed at.
