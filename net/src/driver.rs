@@ -44,6 +44,7 @@ pub struct Endpoint {
     pub(crate) ports: Vec<Publish>,
     pub(crate) names: Vec<String>,
     pub(crate) named_ports: Vec<NamedPort>,
+    pub(crate) labels: Vec<(String, String)>,
 }
 
 impl Endpoint {
@@ -60,6 +61,7 @@ impl Endpoint {
             ports: Vec::new(),
             names: Vec::new(),
             named_ports: Vec::new(),
+            labels: Vec::new(),
         }
     }
 
@@ -109,6 +111,12 @@ impl Endpoint {
         port: u16,
     ) -> &mut Endpoint {
         self.named_ports.push((name.into(), protocol, port));
+        self
+    }
+
+    /// A label by which a [`Policy`](crate::Policy) knows this member.
+    pub fn label(&mut self, name: impl Into<String>, value: impl Into<String>) -> &mut Endpoint {
+        self.labels.push((name.into(), value.into()));
         self
     }
 
@@ -187,6 +195,8 @@ pub(crate) struct Inside {
     pub(crate) addresses: Vec<IpNetwork>,
     /// Gateways of the default routes.
     pub(crate) gateways: Vec<IpAddr>,
+    /// Whether the subnet's other members, too, are reached by the gateway only.
+    pub(crate) routed: bool,
     /// Neighbours whose hardware addresses are known, the gateways among them.
     pub(crate) neighbours: Vec<(IpAddr, Mac)>,
 }
@@ -201,10 +211,18 @@ impl Inside {
                 self.explain_address(address),
                 index,
                 *address,
+                !self.routed,
             ));
         }
         let ipv6 = self.addresses.iter().any(IpNetwork::is_ipv6);
         requests.push(route::up(self.explain_up(), index, ipv6));
+        for address in self.addresses.iter().filter(|address| address.is_ipv6()) {
+            requests.push(route::accept(
+                self.explain_address(address),
+                index,
+                address.ip(),
+            ));
+        }
         for (address, mac) in &self.neighbours {
             requests.push(route::neighbour(
                 self.explain_neighbour(address, mac),
@@ -213,13 +231,22 @@ impl Inside {
                 *mac,
             ));
         }
-        for gateway in &self.gateways {
-            requests.push(route::route(
-                self.explain_route(gateway),
+        for (subnet, gateway) in self.routed_subnets() {
+            requests.push(route::onlink_route(
+                self.explain_subnet(&subnet, &gateway),
                 index,
-                route::everywhere(*gateway),
-                *gateway,
+                subnet,
+                gateway,
             ));
+        }
+        let default = if self.routed {
+            route::onlink_route
+        } else {
+            route::route
+        };
+        for gateway in &self.gateways {
+            let what = self.explain_route(gateway);
+            requests.push(default(what, index, route::everywhere(*gateway), *gateway));
         }
         requests.push(route::settle(&self.interface));
         socket.run(&requests)
@@ -231,6 +258,23 @@ impl Inside {
 
     fn explain_up(&self) -> String {
         format!("switch {} on", self.interface)
+    }
+
+    /// The subnets that are reached by a gateway, which is the neighbour of the same family.
+    fn routed_subnets(&self) -> impl Iterator<Item = (IpNetwork, IpAddr)> {
+        let pairs = self
+            .addresses
+            .iter()
+            .zip(&self.neighbours)
+            .filter(|_| self.routed);
+        pairs.map(|(address, (gateway, _))| (route::subnet(*address), *gateway))
+    }
+
+    fn explain_subnet(&self, subnet: &IpNetwork, gateway: &IpAddr) -> String {
+        format!(
+            "send what goes to {subnet} by {gateway} on {}",
+            self.interface
+        )
     }
 
     fn explain_neighbour(&self, address: &IpAddr, mac: &Mac) -> String {
@@ -279,6 +323,9 @@ impl Ready {
         let Some((_, held)) = attachment.held.as_mut() else {
             return Ok(attachment);
         };
+        if let Some(membership) = &mut held.membership {
+            membership.begin(&addresses)?;
+        }
         if let Some(ports) = self.ports {
             held.publication = Some(ports.publish(&attachment.addresses)?);
         }
@@ -320,6 +367,9 @@ impl fmt::Display for Ready {
         writeln!(f, "{}", self.inside.explain_up())?;
         for (address, mac) in &self.inside.neighbours {
             writeln!(f, "{}", self.inside.explain_neighbour(address, mac))?;
+        }
+        for (subnet, gateway) in self.inside.routed_subnets() {
+            writeln!(f, "{}", self.inside.explain_subnet(&subnet, &gateway))?;
         }
         for gateway in &self.inside.gateways {
             writeln!(f, "{}", self.inside.explain_route(gateway))?;

@@ -44,6 +44,8 @@ mod netlink;
 mod nft;
 #[cfg(feature = "drivers")]
 mod place;
+#[cfg(feature = "drivers")]
+mod policy;
 mod pool;
 #[cfg(feature = "drivers")]
 mod ports;
@@ -55,6 +57,7 @@ pub use {
     dns::{Hosts, NameServer, Names, Observer, Registration, ResolvConf, check_name},
     driver::{Attachment, Driver, Endpoint, Ready},
     ipam::{AddressPool, Lease, Subnet},
+    policy::{Peer, Policy, Traffic},
     ports::{Protocol, Publish},
 };
 

@@ -5,6 +5,7 @@ use crate::dns::Registration;
 use crate::firewall::Publication;
 use crate::ipam::Lease;
 use crate::netlink::{Request, route};
+use crate::policy::Membership;
 use crate::{Error, Mac, Namespace, Result};
 use ipnetwork::IpNetwork;
 use std::sync::Arc;
@@ -37,7 +38,8 @@ impl Remains {
     }
 }
 
-/// What an attachment holds as long as its device is there: leases, its place on a bridge, published ports, names.
+/// What an attachment holds as long as its device is there: leases, its place on a bridge, published ports, names,
+/// a part in a policy.
 ///
 /// All of it is given back after the device is gone: before, its addresses still answer.
 #[derive(Debug)]
@@ -46,6 +48,7 @@ pub(crate) struct Held {
     pub(crate) _seat: Seat,
     pub(crate) publication: Option<Publication>,
     pub(crate) registration: Option<Registration>,
+    pub(crate) membership: Option<Membership>,
 }
 
 struct Removal {

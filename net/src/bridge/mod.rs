@@ -13,6 +13,7 @@ pub(crate) use uplink::{PREFIX, Uplink};
 
 use crate::driver::check_interface_name;
 use crate::ipam::Subnet;
+use crate::policy::Policy;
 use crate::{Error, ErrorKind, Namespace, Result};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -41,6 +42,7 @@ pub struct Bridge {
     pub(crate) isolated: bool,
     pub(crate) hairpin: bool,
     pub(crate) uplink: Option<Arc<Namespace>>,
+    pub(crate) policy: Option<Policy>,
     pub(crate) resolvers: Option<Vec<SocketAddr>>,
     pub(crate) directory: PathBuf,
 }
@@ -55,6 +57,7 @@ impl Bridge {
             isolated: false,
             hairpin: false,
             uplink: None,
+            policy: None,
             resolvers: None,
             directory: PathBuf::from("/run/ampoule/net"),
         }
@@ -94,6 +97,17 @@ impl Bridge {
     pub fn uplink(&mut self, host: Arc<Namespace>) -> &mut Bridge {
         self.uplink = Some(host);
         self
+    }
+
+    /// Lets members talk to one another and to the world only as the policy says.
+    pub fn policy(&mut self, policy: Policy) -> &mut Bridge {
+        self.policy = Some(policy);
+        self
+    }
+
+    /// Whether members reach one another by the gateway, or not at all.
+    pub(crate) fn separates_ports(&self) -> bool {
+        self.isolated || self.policy.is_some()
     }
 
     /// The resolvers that know the names of the world, instead of those of the host's `/etc/resolv.conf`. They are asked

@@ -3,13 +3,14 @@
 use super::Bridge;
 use super::switch::Switch;
 use super::uplink::Uplink;
-use crate::dns::{NameServer, Names, ResolvConf, check_name};
+use crate::dns::{NameServer, Names, Observer, ResolvConf, check_name};
 use crate::driver::{Birth, Driver, Endpoint, Inside, Ready};
 use crate::firewall::{Firewall, Ports};
 use crate::ipam::{AddressPool, Lease, Subnet};
 use crate::netlink::Request;
 use crate::netlink::route::{self, Device};
 use crate::place::Held;
+use crate::policy::{Enforcer, Policy};
 use crate::ports;
 use crate::{Error, ErrorKind, Mac, Namespace, Result};
 use ipnetwork::IpNetwork;
@@ -23,6 +24,7 @@ pub struct Network {
     pools: Vec<AddressPool>,
     switch: Switch,
     firewall: Option<Arc<Firewall>>,
+    enforcer: Option<Arc<Enforcer>>,
     names: Names,
     _server: Option<NameServer>,
 }
@@ -49,12 +51,19 @@ impl Network {
             }
         };
         let names = Names::new(&config.name);
-        let server = name_server(config, switch.place().namespace(), &names)?;
+        let namespace = switch.place().namespace();
+        let enforcer = match &config.policy {
+            Some(policy) => Some(enforce(policy, namespace)?),
+            None => None,
+        };
+        let observer = enforcer.as_ref().map(Enforcer::observer);
+        let server = name_server(config, namespace, &names, observer)?;
         Ok(Network {
             config: config.clone(),
             pools,
             switch,
             firewall,
+            enforcer,
             names,
             _server: server,
         })
@@ -68,6 +77,17 @@ impl Network {
     /// The names of the network's members. Its gateway answers for them at port 53.
     pub fn names(&self) -> &Names {
         &self.names
+    }
+
+    /// How many packets the network's policy has refused so far; 0 without a policy.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading nftables' counters.
+    pub fn refused(&self) -> Result<u64> {
+        self.enforcer
+            .as_ref()
+            .map_or(Ok(0), |enforcer| enforcer.refused())
     }
 
     /// What a member's `/etc/resolv.conf` should say.
@@ -136,6 +156,7 @@ impl Driver for Network {
                 .zip(&self.pools)
                 .map(|(lease, pool)| on(lease, pool))
                 .collect(),
+            routed: self.enforcer.is_some(),
             neighbours: gateways()
                 .map(|gateway| (gateway, self.switch.mac()))
                 .collect(),
@@ -161,6 +182,10 @@ impl Driver for Network {
                 _seat: seat,
                 publication: None,
                 registration: None,
+                membership: self
+                    .enforcer
+                    .as_ref()
+                    .map(|enforcer| enforcer.admit(endpoint)),
             },
         })
     }
@@ -196,7 +221,7 @@ impl Network {
     }
 
     fn port_settings(&self, name: &str) -> Vec<Request> {
-        let (isolated, hairpin) = (self.config.isolated, self.config.hairpin);
+        let (isolated, hairpin) = (self.config.separates_ports(), self.config.hairpin);
         if !isolated && !hairpin {
             return Vec::new();
         }
@@ -211,11 +236,25 @@ impl Network {
     }
 }
 
+/// Makes the network's namespace the router between its members, and puts the policy into force there.
+fn enforce(policy: &Policy, network: &Namespace) -> Result<Arc<Enforcer>> {
+    // First the rules: once it is a router, nothing may pass them by.
+    let enforcer = Enforcer::create(policy, network)?;
+    network.set("net/ipv4/ip_forward", "1")?;
+    network.set("net/ipv6/conf/all/forwarding", "1")?;
+    // It sends packets back by where they came from, and the shorter way is closed.
+    for interface in ["all", "br0"] {
+        network.set(&format!("net/ipv4/conf/{interface}/send_redirects"), "0")?;
+    }
+    Ok(enforcer)
+}
+
 /// The server at the gateway, if the network has one. It asks the host's resolvers if the network has a way out.
 fn name_server(
     config: &Bridge,
     network: &Arc<Namespace>,
     names: &Names,
+    observer: Option<Observer>,
 ) -> Result<Option<NameServer>> {
     let gateways: Vec<IpAddr> = config.subnets.iter().map(Subnet::gateway).collect();
     if gateways.is_empty() {
@@ -235,7 +274,7 @@ fn name_server(
         Arc::clone(host),
         names.clone(),
         resolvers,
-        None,
+        observer,
     )
     .map(Some)
 }

@@ -65,6 +65,12 @@ impl Switch {
             let mut requests: Vec<Request> =
                 config.subnets.iter().map(|s| gateway(root, s)).collect();
             requests.push(route::up("switch the bridge on", root, true));
+            let gateways = config.subnets.iter().map(Subnet::gateway);
+            requests.extend(
+                gateways
+                    .filter(IpAddr::is_ipv6)
+                    .map(|v6| route::accept("give the gateway its address", root, v6)),
+            );
             socket.run(&requests)?;
             Ok(root)
         })?;
@@ -78,7 +84,7 @@ impl Switch {
         Ok(Switch {
             place,
             mtu: config.mtu,
-            isolated: config.isolated,
+            isolated: config.separates_ports(),
             mac,
             leaves,
         })
@@ -158,6 +164,7 @@ fn gateway(bridge: u32, subnet: &Subnet) -> Request {
         format!("give the gateway the address {gateway}"),
         bridge,
         gateway,
+        true,
     )
 }
 

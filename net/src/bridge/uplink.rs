@@ -73,6 +73,11 @@ impl Uplink {
                 .collect();
             requests.push(route::up(format!("switch {name} on"), index, false));
             requests.extend(
+                families(config)
+                    .filter(|v6| *v6)
+                    .map(|v6| route::accept("open the uplink", index, outer_end(v6))),
+            );
+            requests.extend(
                 families(config).map(|v6| other_end(index, inner_end(v6), inner_end(false))),
             );
             requests.extend(config.subnets.iter().map(|subnet| to_subnet(index, subnet)));
@@ -86,11 +91,16 @@ impl Uplink {
                 .collect();
             requests.push(route::up(format!("switch {INNER} on"), index, false));
             requests.extend(
+                families(config)
+                    .filter(|v6| *v6)
+                    .map(|v6| route::accept("open the uplink", index, inner_end(v6))),
+            );
+            requests.extend(
                 families(config).map(|v6| other_end(index, outer_end(v6), outer_end(false))),
             );
             requests.extend(families(config).map(|v6| {
                 route::onlink_route(
-                    "send everything else by the uplink",
+                    "send everything else by the uplink".into(),
                     index,
                     route::everywhere(outer_end(v6)),
                     outer_end(v6),
@@ -152,6 +162,7 @@ fn own_address(index: u32, address: IpAddr) -> Request {
         format!("give the uplink the address {address}"),
         index,
         address.into(),
+        true,
     )
 }
 

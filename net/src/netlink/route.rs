@@ -5,9 +5,7 @@ use crate::{Error, ErrorKind, Mac, Result};
 use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
 use netlink_packet_core::{Emitable, Parseable};
 use netlink_packet_route::AddressFamily;
-use netlink_packet_route::address::{
-    AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage,
-};
+use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
 use netlink_packet_route::link::{
     AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoBridge, InfoBridgePort, InfoData, InfoKind,
     InfoPortData, InfoPortKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
@@ -175,12 +173,19 @@ pub(crate) fn delete_group(group: u32) -> Request {
     request("delete the devices put aside", RTM_DELLINK, &message)
 }
 
-/// Gives a device an address; the route to its subnet comes with it.
-pub(crate) fn address(what: impl Into<String>, device: u32, address: IpNetwork) -> Request {
+/// Gives a device an address; with `subnet`, what else is in its subnet is reached by the device directly.
+pub(crate) fn address(
+    what: impl Into<String>,
+    device: u32,
+    address: IpNetwork,
+    subnet: bool,
+) -> Request {
     let mut message = AddressMessage::default();
     message.header.family = family(address.ip());
     message.header.prefix_len = address.prefix();
     message.header.index = device;
+    let mut flags = AddressFlags::empty();
+    flags.set(AddressFlags::Noprefixroute, !subnet);
     match address {
         IpNetwork::V4(v4) => {
             message
@@ -191,13 +196,9 @@ pub(crate) fn address(what: impl Into<String>, device: u32, address: IpNetwork) 
                 .push(AddressAttribute::Broadcast(v4.broadcast()));
         }
         // We gave the address out; asking the neighbours whether it is theirs would only make it useless for a second.
-        IpNetwork::V6(_) => {
-            message.header.flags = AddressHeaderFlags::Nodad;
-            message
-                .attributes
-                .push(AddressAttribute::Flags(AddressFlags::Nodad));
-        }
+        IpNetwork::V6(_) => flags |= AddressFlags::Nodad,
     }
+    message.attributes.push(AddressAttribute::Flags(flags));
     message
         .attributes
         .push(AddressAttribute::Address(address.ip()));
@@ -205,12 +206,7 @@ pub(crate) fn address(what: impl Into<String>, device: u32, address: IpNetwork) 
 }
 
 /// Sends what goes to `destination` by a gateway that the device reaches.
-pub(crate) fn route(
-    what: impl Into<String>,
-    device: u32,
-    destination: IpNetwork,
-    gateway: IpAddr,
-) -> Request {
+pub(crate) fn route(what: String, device: u32, destination: IpNetwork, gateway: IpAddr) -> Request {
     let message = route_message(device, destination, gateway);
     request(what, RTM_NEWROUTE, &message).flags(NLM_F_CREATE | NLM_F_EXCL)
 }
@@ -253,6 +249,12 @@ fn neighbour_in_state(
     request(what, RTM_NEWNEIGH, &message).flags(NLM_F_CREATE | NLM_F_REPLACE)
 }
 
+/// The subnet of an address.
+pub(crate) fn subnet(address: IpNetwork) -> IpNetwork {
+    // Cannot fail: the prefix is that of an address of the same family.
+    IpNetwork::new(address.network(), address.prefix()).unwrap_or(address)
+}
+
 /// The destination of a default route by this gateway.
 pub(crate) fn everywhere(gateway: IpAddr) -> IpNetwork {
     match gateway {
@@ -286,9 +288,27 @@ fn route_message(device: u32, destination: IpNetwork, gateway: IpAddr) -> RouteM
     message
 }
 
+/// Lets a device accept what is for its own IPv6 address.
+///
+/// The kernel does so by itself, but in the background, and until then answers to the first packets are lost.
+pub(crate) fn accept(what: impl Into<String>, device: u32, address: IpAddr) -> Request {
+    let mut message = RouteMessage::default();
+    message.header.address_family = family(address);
+    message.header.destination_prefix_length = 128;
+    message.header.table = RT_TABLE_LOCAL;
+    message.header.protocol = RouteProtocol::Kernel;
+    message.header.scope = RouteScope::Universe;
+    message.header.kind = RouteType::Local;
+    message
+        .attributes
+        .push(RouteAttribute::Destination(route_address(address)));
+    message.attributes.push(RouteAttribute::Oif(device));
+    request(what, RTM_NEWROUTE, &message).flags(NLM_F_CREATE | NLM_F_REPLACE)
+}
+
 /// The same, by a gateway that is no member of any of the device's subnets.
 pub(crate) fn onlink_route(
-    what: impl Into<String>,
+    what: String,
     device: u32,
     destination: IpNetwork,
     gateway: IpAddr,
@@ -398,6 +418,7 @@ const RTM_NEWROUTE: u16 = 24;
 const RTM_GETROUTE: u16 = 26;
 const RTM_NEWNEIGH: u16 = 28;
 const RT_TABLE_MAIN: u8 = 254;
+const RT_TABLE_LOCAL: u8 = 255;
 const NLM_F_REPLACE: u16 = 0x100;
 const NLM_F_EXCL: u16 = 0x200;
 const NLM_F_CREATE: u16 = 0x400;

@@ -4,10 +4,12 @@
 //! some 2.5 ms by running `nft`. The numbers are those of `linux/netfilter/nf_tables.h`.
 
 mod attributes;
+mod counter;
 mod rule;
 mod set;
 mod transaction;
 
-pub(crate) use rule::{CT_DNAT, Family, Rule, Verdict};
+pub(crate) use counter::counted;
+pub(crate) use rule::{CT_DNAT, CT_ESTABLISHED, Family, Rule, Verdict};
 pub(crate) use set::{Field, Set, Value};
 pub(crate) use transaction::{Hook, Table, TableFamily, Transaction};

@@ -141,6 +141,48 @@ impl Rule {
             .compare(FIRST, EQUAL, &[family as u8])
     }
 
+    /// Only packets of this protocol above IP.
+    pub(crate) fn protocol(self, protocol: u8) -> Rule {
+        self.meta(META_L4PROTO, FIRST)
+            .compare(FIRST, EQUAL, &[protocol])
+    }
+
+    /// Only ICMPv6 messages of this type.
+    pub(crate) fn icmpv6(self, kind: u8) -> Rule {
+        self.protocol(ICMPV6)
+            .payload(TRANSPORT_HEADER, 0, 1, FIRST)
+            .compare(FIRST, EQUAL, &[kind])
+    }
+
+    /// Only packets to one of these ports of the transport protocol (TCP, UDP and SCTP have it in the same place).
+    pub(crate) fn destination_port(self, first: u16, last: u16) -> Rule {
+        let rule = self.payload(TRANSPORT_HEADER, 2, 2, FIRST);
+        match first == last {
+            true => rule.compare(FIRST, EQUAL, &first.to_be_bytes()),
+            false => rule.compare(FIRST, AT_LEAST, &first.to_be_bytes()).compare(
+                FIRST,
+                AT_MOST,
+                &last.to_be_bytes(),
+            ),
+        }
+    }
+
+    /// Only packets from an address that the set has.
+    pub(crate) fn source_in(self, set: &Set, family: Family) -> Rule {
+        let offset = family.offsets().0;
+        self.family(family)
+            .payload(NETWORK_HEADER, offset, family.length(), FIRST)
+            .look_up(set, None)
+    }
+
+    /// Only packets to an address that the set has.
+    pub(crate) fn destination_in(self, set: &Set, family: Family) -> Rule {
+        let offset = family.offsets().1;
+        self.family(family)
+            .payload(NETWORK_HEADER, offset, family.length(), FIRST)
+            .look_up(set, None)
+    }
+
     /// Only packets from an address of this network.
     pub(crate) fn source(self, network: IpNetwork) -> Rule {
         let family = Family::of(network.ip());
@@ -181,6 +223,11 @@ impl Rule {
     /// Only packets of connections whose status has one of these bits, such as [`CT_DNAT`].
     pub(crate) fn connection_status(self, bits: u32) -> Rule {
         self.connection(CT_STATUS, bits)
+    }
+
+    /// Only packets of connections in one of these states, such as [`CT_ESTABLISHED`].
+    pub(crate) fn connection_state(self, bits: u32) -> Rule {
+        self.connection(CT_STATE, bits)
     }
 
     fn connection(self, key: u32, bits: u32) -> Rule {
@@ -247,6 +294,7 @@ fn network_bits(family: Family) -> u8 {
 
 /// Bits of a connection's status and state (`nf_conntrack_common.h`, `nf_conntrack_tuple_common.h`).
 pub(crate) const CT_DNAT: u32 = 1 << 5;
+pub(crate) const CT_ESTABLISHED: u32 = 1 << 1 | 1 << 2;
 
 const LIST_ELEM: u16 = 1;
 const EXPR_NAME: u16 = 1;
@@ -257,6 +305,8 @@ const JUMP: i32 = -3;
 const NAT_DESTINATION: u32 = 1;
 const EQUAL: u32 = 0;
 const NOT_EQUAL: u32 = 1;
+const AT_MOST: u32 = 3;
+const AT_LEAST: u32 = 5;
 const NETWORK_HEADER: u32 = 1;
 const TRANSPORT_HEADER: u32 = 2;
 const META_IIF: u32 = 4;
@@ -264,7 +314,9 @@ const META_OIF: u32 = 5;
 const META_OIFNAME: u32 = 7;
 const META_NFPROTO: u32 = 15;
 const META_L4PROTO: u32 = 16;
+const CT_STATE: u32 = 0;
 const CT_STATUS: u32 = 2;
+const ICMPV6: u8 = 58;
 const FIB_ADDRTYPE: u32 = 3;
 const FIB_DADDR: u32 = 2;
 /// From `linux/rtnetlink.h`.

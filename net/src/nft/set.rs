@@ -55,6 +55,12 @@ impl Set {
         }
     }
 
+    /// The same, of elements that end by themselves.
+    pub(crate) fn with_timeout(mut self) -> Set {
+        self.timeout = true;
+        self
+    }
+
     pub(super) fn write(&self, id: u32, attributes: &mut Attributes) {
         let mut flags = 0;
         flags |= if self.data.is_empty() { 0 } else { SET_MAP };

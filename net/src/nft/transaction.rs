@@ -20,6 +20,8 @@ pub(crate) enum Hook {
     NatPostrouting,
     /// What passes through this machine.
     Forward,
+    /// What this machine sends.
+    Output,
 }
 
 impl Hook {
@@ -31,6 +33,7 @@ impl Hook {
             Hook::NatOutput => ("nat", 3, -100),
             Hook::NatPostrouting => ("nat", 4, 100),
             Hook::Forward => ("filter", 2, 0),
+            Hook::Output => ("filter", 3, 0),
         }
     }
 }
@@ -214,7 +217,7 @@ impl Transaction {
     }
 }
 
-const NFNL_SUBSYS_NFTABLES: u16 = 10;
+pub(super) const NFNL_SUBSYS_NFTABLES: u16 = 10;
 const NEWTABLE: u16 = 0;
 const NEWCHAIN: u16 = 3;
 const NEWRULE: u16 = 6;

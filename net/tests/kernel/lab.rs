@@ -1,6 +1,6 @@
 //! A host with a way into the world, both of them namespaces.
 
-use crate::traffic::output;
+use crate::traffic::{output, wait_until_asked_for};
 use ampoule_net::Namespace;
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
@@ -38,6 +38,8 @@ impl Lab {
         // To ask for a device lets its carrier take effect, which else may take a second.
         ip(&host, "link show dev out");
         ip(&world, "link show dev in");
+        wait_until_asked_for(&host, "2001:db8::2".parse().unwrap());
+        wait_until_asked_for(&world, "2001:db8::1".parse().unwrap());
         for name in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
             let path = format!("/proc/sys/net/{name}");
             host.run(|| std::fs::write(path, "1")).unwrap().unwrap();

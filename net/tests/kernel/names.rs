@@ -36,7 +36,7 @@ fn read(reply: &[u8]) -> Result<Vec<IpAddr>, RCODE> {
     Ok(reply.answers.iter().filter_map(address).collect())
 }
 
-fn ask(from: &Namespace, server: &str, name: &str, kind: TYPE) -> Result<Vec<IpAddr>, RCODE> {
+pub fn ask(from: &Namespace, server: &str, name: &str, kind: TYPE) -> Result<Vec<IpAddr>, RCODE> {
     let server: SocketAddr = server.parse().unwrap();
     let any = if server.is_ipv4() {
         "0.0.0.0:0"
@@ -76,7 +76,7 @@ fn ask_by_tcp(from: &Namespace, server: &str, name: &str) -> Result<Vec<IpAddr>,
 }
 
 /// A resolver of the world, who counts how often it is asked: every name below `example` is 192.0.2.7 for a minute.
-fn resolver(lab: &Lab) -> Arc<AtomicU32> {
+pub fn resolver(lab: &Lab) -> Arc<AtomicU32> {
     let udp = lab
         .world
         .run(|| UdpSocket::bind("203.0.113.1:53"))
