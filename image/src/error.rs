@@ -32,6 +32,18 @@ pub enum Error {
         /// What was wrong with it.
         reason: String,
     },
+    /// A Dockerfile cannot be read.
+    #[error("{file}:{line}:{column}: {message}")]
+    Dockerfile {
+        /// The file, as it was named.
+        file: String,
+        /// From 1 on.
+        line: usize,
+        /// From 1 on, in characters.
+        column: usize,
+        /// What is wrong, and what was expected.
+        message: String,
+    },
     /// A system call failed.
     #[error("{action} {path:?}: {source}{}", hint(source))]
     Io {
@@ -144,7 +156,9 @@ impl Error {
     /// The cause, for programs.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Parse { .. } | Self::Document { .. } => ErrorKind::Invalid,
+            Self::Parse { .. } | Self::Document { .. } | Self::Dockerfile { .. } => {
+                ErrorKind::Invalid
+            }
             Self::DigestMismatch { .. } | Self::SizeMismatch { .. } => ErrorKind::Corrupt,
             Self::Layer { .. } => ErrorKind::Layer,
             Self::Limit { .. } => ErrorKind::Limit,

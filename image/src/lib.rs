@@ -4,6 +4,7 @@ mod commit;
 mod config;
 mod diff;
 mod digest;
+pub mod dockerfile;
 mod error;
 mod manifest;
 mod platform;
