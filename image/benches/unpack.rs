@@ -1,7 +1,8 @@
 //! How fast a layer is unpacked, beside what decompression and file creation cost alone.
 //!
 //! `cargo bench -p ampoule-image --bench unpack -- LAYER DIRECTORY [REPETITIONS]`: the parts are measured in turn, so that a
-//! change of the machine's speed meets all of them.
+//! change of the machine's speed meets all of them. The processor time (user and system, children included) is what stays
+//! comparable on a machine that others use too.
 #![allow(clippy::print_stdout)]
 
 use ampoule_image::{Algorithm, Hasher, UnpackOptions, unpack};
@@ -22,7 +23,7 @@ fn main() {
     let repetitions = rest
         .first()
         .map_or(5, |count| count.parse().expect("a number"));
-    let mut times: Vec<[f64; 4]> = Vec::new();
+    let mut times: Vec<[Cost; 4]> = Vec::new();
     for _ in 0..repetitions {
         times.push([
             seconds(|| inflate(layer, |_| ())),
@@ -64,27 +65,53 @@ fn main() {
         .iter()
         .enumerate()
     {
-        let mut column: Vec<f64> = times.iter().map(|row| row[index]).collect();
-        column.sort_by(f64::total_cmp);
+        let column = |part: fn(&Cost) -> f64| {
+            let mut column: Vec<f64> = times.iter().map(|row| part(&row[index])).collect();
+            column.sort_by(f64::total_cmp);
+            format!(
+                "min {:.2} median {:.2}",
+                column[0],
+                column[column.len() / 2]
+            )
+        };
         println!(
-            "{name:28} min {:.2} s  median {:.2} s",
-            column[0],
-            column[column.len() / 2]
+            "{name:28} wall {} s   processor {} s",
+            column(|cost| cost.wall),
+            column(|cost| cost.processor)
         );
     }
 }
 
-fn seconds(work: impl FnOnce()) -> f64 {
-    let start = Instant::now();
-    work();
-    start.elapsed().as_secs_f64()
+struct Cost {
+    wall: f64,
+    processor: f64,
 }
 
-fn in_directory(directory: &str, work: impl FnOnce()) -> f64 {
+fn seconds(work: impl FnOnce()) -> Cost {
+    let (start, used) = (Instant::now(), processor_time());
+    work();
+    Cost {
+        wall: start.elapsed().as_secs_f64(),
+        processor: processor_time() - used,
+    }
+}
+
+fn processor_time() -> f64 {
+    let of = |who| {
+        let usage = nix::sys::resource::getrusage(who).unwrap();
+        let seconds =
+            |time: nix::sys::time::TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
+        seconds(usage.user_time()) + seconds(usage.system_time())
+    };
+    use nix::sys::resource::UsageWho::{RUSAGE_CHILDREN, RUSAGE_SELF};
+    of(RUSAGE_SELF) + of(RUSAGE_CHILDREN)
+}
+
+fn in_directory(directory: &str, work: impl FnOnce()) -> Cost {
     fs::create_dir(directory).unwrap();
-    let time = seconds(work);
+    let cost = seconds(work);
     fs::remove_dir_all(directory).unwrap();
-    time
+    cost
 }
 
 fn inflate(layer: &str, mut each: impl FnMut(&[u8])) {

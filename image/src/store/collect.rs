@@ -44,6 +44,7 @@ impl Store {
             }
             self.sweep_blobs(&marked, &mut collected)?;
             self.sweep_partial(&marked, &mut collected)?;
+            self.sweep_documents(&mut collected)?;
             self.set_layers_aside(&marked, &mut collected)?
         };
         for path in doomed {
@@ -119,6 +120,19 @@ impl Store {
             let wanted =
                 digest_of_name(name.as_ref()).is_some_and(|digest| marked.blobs.contains(&digest));
             if !wanted && is_abandoned(&path)? {
+                collected.bytes += remove_file(&path)?;
+                collected.partial += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// What was to become `index.json` when its writer died.
+    fn sweep_documents(&self, collected: &mut Collected) -> Result<()> {
+        // Its living writers hold this.
+        let _held = self.lock_index()?;
+        for (path, name) in entries(&self.root)? {
+            if name.starts_with(".tmp-") {
                 collected.bytes += remove_file(&path)?;
                 collected.partial += 1;
             }
