@@ -63,11 +63,12 @@ impl<'a> Assembly<'a> {
     }
 
     /// Makes the cgroup, plays the plan, and hands the child over.
-    pub(crate) fn start(self) -> Result<Child> {
+    pub(crate) fn start(self, adjust: impl FnOnce(&mut Plan)) -> Result<Child> {
         let (cgroup, entry) = limits::create(self.engine, &self.name, &self.container.resources)?;
         let (streams, pipes) = Streams::new(self.container)?;
         let command = self.command(&streams)?;
-        let plan = self.draft(&command, &entry)?.finish()?;
+        let mut plan = self.draft(&command, &entry)?.finish()?;
+        adjust(&mut plan);
         drop((streams, command, entry));
         let process = launch(plan)?;
         let inside = Inside {

@@ -308,7 +308,15 @@ impl Container {
     /// [`ErrorKind::ProgramNotFound`](crate::ErrorKind::ProgramNotFound) and its neighbours for the program; else the message
     /// names the step that failed. Nothing is left behind.
     pub fn spawn(&self) -> Result<Child> {
-        Assembly::new(self)?.start()
+        self.spawn_adjusted(|_| ())
+    }
+
+    /// Starts it by a plan that was adjusted: a test dies in the middle of it, an embedder works at a gate of its own.
+    ///
+    /// # Errors
+    /// As for [`spawn`](Container::spawn).
+    pub fn spawn_adjusted(&self, adjust: impl FnOnce(&mut Plan)) -> Result<Child> {
+        Assembly::new(self)?.start(adjust)
     }
 
     /// Starts it, and waits until it has ended.

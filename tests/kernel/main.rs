@@ -1,7 +1,9 @@
 //! The suite's tests: whole containers on a real kernel.
 
 mod container;
+mod death;
 
 fn main() -> std::process::ExitCode {
+    death::die_if_asked();
     needs::run()
 }
