@@ -12,9 +12,12 @@ use std::time::{Duration, Instant};
 /// Set for the host that dies: at which step.
 const DIE_AT: &str = "AMPOULE_TEST_DIE_AT";
 
+/// A number that tells these sleepers from all others.
+const SECONDS: &str = "1000003";
+
 fn container() -> Container {
     let mut container = Container::new("sleep");
-    container.arg("1000").memory(64 << 20).pids(16);
+    container.arg(SECONDS).memory(64 << 20).pids(16);
     container
 }
 
@@ -123,23 +126,20 @@ fn mounts() -> BTreeSet<String> {
         .collect()
 }
 
-/// Processes of these tests' containers, in whatever state of their set-up.
+/// Processes of these tests' containers: the program, or a child on its way there, which still shows its host's environment.
 fn sleepers() -> Vec<Pid> {
     let ours = |pid: &Pid| {
-        let pid = pid.as_raw_nonzero();
-        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-        // A child that has not executed yet still carries its host's command line and its spawner's name.
-        line == b"sleep\x001000\0"
-            || name.trim() == "ampoule-birth" && std::env::var(DIE_AT).is_err() && !is_a_thread(pid)
+        let read = |file: &str| {
+            fs::read(format!("/proc/{}/{file}", pid.as_raw_nonzero())).unwrap_or_default()
+        };
+        let environment = read("environ");
+        let dies = environment
+            .split(|byte| *byte == 0)
+            .any(|word| word.starts_with(DIE_AT.as_bytes()));
+        dies || read("cmdline") == format!("sleep\0{SECONDS}\0").as_bytes()
     };
     let all = fs::read_dir("/proc")
         .unwrap()
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     all.filter_map(Pid::from_raw).filter(ours).collect()
-}
-
-fn is_a_thread(pid: std::num::NonZeroI32) -> bool {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    !status.lines().any(|line| line == format!("Tgid:\t{pid}"))
 }
