@@ -3,8 +3,12 @@
 use crate::scratch::{Scratch, shell};
 use ampoule_volumes::{Bind, Propagation, Tmpfs, Volume};
 use needs::needs;
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 needs!( => a_directory_is_shared_both_ways);
 fn a_directory_is_shared_both_ways() {
@@ -101,6 +105,49 @@ fn mounts_spread_only_where_it_was_asked_for() {
         assert!(!line("/private").contains(word), "{said}");
     }
     assert!(line("/slave").contains("master:"), "{said}");
+}
+
+needs!(root, user_namespaces => owners_are_shown_through_a_map);
+fn owners_are_shown_through_a_map() {
+    let scratch = Scratch::new();
+    scratch.file("note", "");
+    let bind = Bind {
+        idmap: Some(mapped_namespace(100_000).into()),
+        ..Bind::new(scratch.path())
+    };
+    let script = "stat -c %u /data/note; chown 100007 /data/note";
+    let said = shell([Volume::bind(bind, "/data")], script).unwrap();
+    assert_eq!(said, "100000\n");
+    let owner = std::fs::metadata(scratch.path().join("note"))
+        .unwrap()
+        .uid();
+    assert_eq!(owner, 7);
+}
+
+/// A user namespace whose ids are the machine's from `first` on; its process ends here, the namespace with its descriptor.
+fn mapped_namespace(first: u32) -> OwnedFd {
+    let mut command = Command::new("unshare");
+    command.args(["--user", "sh", "-c", "echo; exec cat"]);
+    let mut holder = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = [0];
+    holder
+        .stdout
+        .as_mut()
+        .unwrap()
+        .read_exact(&mut line)
+        .unwrap();
+    for file in ["uid_map", "gid_map"] {
+        let path = format!("/proc/{}/{file}", holder.id());
+        std::fs::write(path, format!("0 {first} 65536")).unwrap();
+    }
+    let namespace = File::open(format!("/proc/{}/ns/user", holder.id())).unwrap();
+    drop(holder.stdin.take());
+    assert!(holder.wait().unwrap().success());
+    namespace.into()
 }
 
 /// A shared mount of the test's own, which goes with it.
