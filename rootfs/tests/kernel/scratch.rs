@@ -54,6 +54,15 @@ const TOOLS: [&str; 13] = [
 
 impl Drop for Scratch {
     fn drop(&mut self) {
+        // The kernel's own directories in an overlay's work directory are closed even to their owner.
+        for kernels in [
+            "work/work",
+            "work/work/incompat",
+            "work/work/incompat/volatile",
+        ] {
+            let open = PermissionsExt::from_mode(0o700);
+            let _ = std::fs::set_permissions(self.0.join(kernels), open);
+        }
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }
