@@ -13,6 +13,7 @@ pub mod pod;
 pub mod quantity;
 pub mod runtime;
 pub mod schedule;
+pub mod scheduler;
 pub mod selector;
 pub mod store;
 

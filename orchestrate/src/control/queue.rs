@@ -37,7 +37,7 @@ impl Queue {
     }
 
     /// Has a key looked at again after a pause that grows with its failures.
-    pub(super) fn retry(&mut self, key: Key, now: Timestamp) {
+    pub(crate) fn retry(&mut self, key: Key, now: Timestamp) {
         let failures = self.failures.entry(key.clone()).or_default();
         let pause = FIRST_PAUSE.saturating_mul(1 << (*failures).min(20));
         *failures += 1;

@@ -10,6 +10,7 @@ mod share;
 pub use deployment::Deployments;
 pub use endpoints::Endpoints;
 pub use garbage::Garbage;
+pub(crate) use pods::{is_active, is_over};
 pub use replica_set::ReplicaSets;
 pub use share::{Rounding, share_of};
 
