@@ -167,6 +167,12 @@ pub(crate) enum Birth {
         port: Device,
         peer: Device,
     },
+    /// A device on a parent interface.
+    Child {
+        parent: String,
+        driver: &'static str,
+        device: Device,
+    },
 }
 
 impl Birth {
@@ -176,12 +182,22 @@ impl Birth {
                 let peer = peer.clone().born_in(namespace.as_fd());
                 port.clone().veth(peer).create(what)
             }
+            Birth::Child { device, .. } => device.clone().born_in(namespace.as_fd()).create(what),
         }
     }
 
-    fn remains(&self) -> Remains {
+    fn remains(&self, namespace: &Namespace, interface: &str) -> Result<Remains> {
+        Ok(match self {
+            Birth::Pair { name, .. } => Remains::Port(name.clone()),
+            Birth::Child { .. } => Remains::Inside(namespace.try_clone()?, interface.to_string()),
+        })
+    }
+
+    /// Names the driver where the kernel lacks it.
+    fn explain(&self, error: Error) -> Error {
         match self {
-            Birth::Pair { name, .. } => Remains::port(name),
+            Birth::Pair { .. } => error.without_driver("veth pairs or bridges", "veth bridge"),
+            Birth::Child { driver, .. } => error.without_driver(driver, driver),
         }
     }
 }
@@ -190,8 +206,9 @@ impl Birth {
 #[derive(Debug)]
 pub(crate) struct Inside {
     pub(crate) interface: String,
-    pub(crate) mac: Mac,
-    pub(crate) mtu: u32,
+    /// `None` where it is the parent's.
+    pub(crate) mac: Option<Mac>,
+    pub(crate) mtu: Option<u32>,
     pub(crate) addresses: Vec<IpNetwork>,
     /// Gateways of the default routes.
     pub(crate) gateways: Vec<IpAddr>,
@@ -300,9 +317,9 @@ impl Ready {
     pub fn attach(self, namespace: &Namespace) -> Result<Attachment> {
         let mut requests = vec![self.birth.request(self.explain_birth(), namespace)];
         requests.extend(self.settings);
-        let remains = self.birth.remains();
-        self.place.make(&requests, &remains)?;
-        let settled = remains.clone();
+        let remains = self.birth.remains(namespace, &self.inside.interface)?;
+        let made = self.place.make(&requests, &remains);
+        made.map_err(|error| self.birth.explain(error))?;
         let mut attachment = Attachment {
             addresses: self.inside.addresses.clone(),
             interface: self.inside.interface.clone(),
@@ -312,9 +329,11 @@ impl Ready {
         };
         // From here on a failure drops the attachment, which takes the device back.
         namespace.route(|socket| self.inside.configure(socket))?;
-        attachment
-            .place
-            .settle(&settled, &attachment.addresses, attachment.mac)?;
+        if let (Some((remains, _)), Some(mac)) = (&attachment.held, attachment.mac) {
+            attachment
+                .place
+                .settle(remains, &attachment.addresses, mac)?;
+        }
         let addresses: Vec<IpAddr> = attachment
             .addresses
             .iter()
@@ -338,18 +357,24 @@ impl Ready {
     }
 
     fn explain_birth(&self) -> String {
-        let Inside {
-            interface,
-            mac,
-            mtu,
-            ..
-        } = &self.inside;
+        let interface = &self.inside.interface;
+        let mac = self
+            .inside
+            .mac
+            .map_or(String::new(), |mac| format!(", {mac}"));
+        let mtu = self
+            .inside
+            .mtu
+            .map_or(String::new(), |mtu| format!(", mtu {mtu}"));
         match &self.birth {
             Birth::Pair { name, .. } => {
                 let place = self.place.name();
                 format!(
-                    "make a veth pair: {name} in {place}, {interface} in the namespace ({mac}, mtu {mtu})"
+                    "make a veth pair: {name} in {place}, {interface} in the namespace{mac}{mtu}"
                 )
+            }
+            Birth::Child { parent, driver, .. } => {
+                format!("make the {driver} {interface} on {parent}, in the namespace{mac}{mtu}")
             }
         }
     }
@@ -396,7 +421,7 @@ impl fmt::Display for Ready {
 pub struct Attachment {
     place: Arc<Place>,
     interface: String,
-    mac: Mac,
+    mac: Option<Mac>,
     addresses: Vec<IpNetwork>,
     held: Option<(Remains, Held)>,
 }
@@ -407,8 +432,8 @@ impl Attachment {
         &self.interface
     }
 
-    /// The interface's hardware address.
-    pub fn mac(&self) -> Mac {
+    /// The interface's hardware address; `None` where it shares its parent's.
+    pub fn mac(&self) -> Option<Mac> {
         self.mac
     }
 

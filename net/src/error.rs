@@ -74,6 +74,16 @@ impl Error {
         self.source.as_ref().and_then(io::Error::raw_os_error)
     }
 
+    /// The same failure, with the remedy if it was that the kernel lacks a driver.
+    #[cfg(feature = "drivers")]
+    pub(crate) fn without_driver(mut self, things: &str, module: &str) -> Error {
+        if self.errno() == Some(EOPNOTSUPP) {
+            self.kind = ErrorKind::Unsupported;
+            self.hint = Some(format!("this kernel has no {things}: modprobe {module}"));
+        }
+        self
+    }
+
     /// The class of this failure.
     pub fn kind(&self) -> ErrorKind {
         self.kind

@@ -43,6 +43,8 @@ mod netlink;
 #[cfg(feature = "drivers")]
 mod nft;
 #[cfg(feature = "drivers")]
+mod parent;
+#[cfg(feature = "drivers")]
 mod place;
 #[cfg(feature = "drivers")]
 mod policy;
@@ -57,6 +59,7 @@ pub use {
     dns::{Hosts, NameServer, Names, Observer, Registration, ResolvConf, check_name},
     driver::{Attachment, Driver, Endpoint, Ready},
     ipam::{AddressPool, Lease, Subnet},
+    parent::{IpvlanMode, MacvlanMode, Parent, ParentNetwork},
     policy::{Peer, Policy, Traffic},
     ports::{Protocol, Publish},
 };

@@ -81,6 +81,19 @@ impl Namespace {
         Ok(OwnedFd::from(file).into())
     }
 
+    /// Another descriptor of the same namespace.
+    ///
+    /// # Errors
+    ///
+    /// `EMFILE` when the process has too many descriptors.
+    pub fn try_clone(&self) -> Result<Namespace> {
+        let fd = self
+            .fd
+            .try_clone()
+            .map_err(|e| Error::kernel("copy a descriptor of a network namespace", e))?;
+        Ok(fd.into())
+    }
+
     /// Runs a function inside of this namespace, on a thread of its own, and returns its result.
     ///
     /// What it opens there, a listening socket for instance, stays in this namespace wherever it is used later.

@@ -1,6 +1,6 @@
 //! Where the outer ends of interfaces live, and how they are taken back.
 
-use crate::bridge::Seat;
+use crate::bridge::{Seat, Services};
 use crate::dns::Registration;
 use crate::firewall::Publication;
 use crate::ipam::Lease;
@@ -24,18 +24,12 @@ pub(crate) struct Place {
 }
 
 /// What an attachment leaves behind, if its namespace lives on.
-#[derive(Debug, Clone)]
-pub(crate) struct Remains {
+#[derive(Debug)]
+pub(crate) enum Remains {
     /// A device in the place itself.
-    device: String,
-}
-
-impl Remains {
-    pub(crate) fn port(name: &str) -> Remains {
-        Remains {
-            device: name.to_string(),
-        }
-    }
+    Port(String),
+    /// An interface that has no other end but in the namespace.
+    Inside(Namespace, String),
 }
 
 /// What an attachment holds as long as its device is there: leases, its place on a bridge, published ports, names,
@@ -45,10 +39,25 @@ impl Remains {
 #[derive(Debug)]
 pub(crate) struct Held {
     pub(crate) _leases: Vec<Lease>,
-    pub(crate) _seat: Seat,
+    pub(crate) _seat: Option<Seat>,
+    pub(crate) _services: Option<Arc<Services>>,
     pub(crate) publication: Option<Publication>,
     pub(crate) registration: Option<Registration>,
     pub(crate) membership: Option<Membership>,
+}
+
+impl Held {
+    /// Nothing but leases.
+    pub(crate) fn leases(leases: Vec<Lease>) -> Held {
+        Held {
+            _leases: leases,
+            _seat: None,
+            _services: None,
+            publication: None,
+            registration: None,
+            membership: None,
+        }
+    }
 }
 
 struct Removal {
@@ -89,13 +98,15 @@ impl Place {
 
     /// Carries out the requests, the first of which makes a device; leaves nothing if one of them fails.
     pub(crate) fn make(&self, requests: &[Request], remains: &Remains) -> Result<()> {
-        let device = remains.device.as_str();
+        let Remains::Port(port) = remains else {
+            return self.namespace.route(|socket| socket.run(requests));
+        };
         self.namespace.route(|socket| {
             let made = match socket.run(requests) {
                 // The port's name belongs to our lease: whoever else has it is a dead owner's, whose namespace the
                 // kernel has not taken back yet. If nobody has it, it is the name inside that is taken.
                 Err(error) if error.errno() == Some(EEXIST) => {
-                    match socket.run(&[route::delete(device)]) {
+                    match socket.run(&[route::delete(port)]) {
                         Ok(()) => socket.run(requests),
                         Err(_) => return Err(error),
                     }
@@ -104,7 +115,7 @@ impl Place {
             };
             made.inspect_err(|_| {
                 // A later request may have failed, or the first: then there is nothing to delete.
-                let _ = socket.run(&[route::delete(device)]);
+                let _ = socket.run(&[route::delete(port)]);
             })
         })
     }
@@ -119,7 +130,10 @@ impl Place {
         addresses: &[IpNetwork],
         mac: Mac,
     ) -> Result<()> {
-        let mut requests = vec![route::settle(&remains.device)];
+        let Remains::Port(port) = remains else {
+            return Ok(());
+        };
+        let mut requests = vec![route::settle(port)];
         if let Some((name, index)) = &self.bridge {
             requests.push(route::settle(name));
             let v6 = addresses.iter().filter(|address| address.is_ipv6());
@@ -136,9 +150,11 @@ impl Place {
     }
 
     pub(crate) fn remove_now(&self, remains: &Remains, held: Held) -> Result<()> {
-        let removed = self
-            .namespace
-            .route(|socket| socket.run(&[route::delete(&remains.device)]));
+        let (namespace, device) = match remains {
+            Remains::Port(port) => (&*self.namespace, port),
+            Remains::Inside(namespace, interface) => (namespace, interface),
+        };
+        let removed = namespace.route(|socket| socket.run(&[route::delete(device)]));
         drop(held);
         match removed {
             Err(error) if error.errno() == Some(ENODEV) => Ok(()),
@@ -174,11 +190,15 @@ fn remove_in_batches(namespace: &Namespace, queue: &Receiver<Removal>) {
         let mut batch = vec![first];
         batch.extend(queue.try_iter().take(BATCH - 1));
         let mut requests: Vec<Request> = Vec::with_capacity(batch.len() + 1);
-        requests.extend(
-            batch
-                .iter()
-                .map(|removal| route::group(&removal.remains.device, ASIDE)),
-        );
+        for removal in &batch {
+            match &removal.remains {
+                Remains::Port(port) => requests.push(route::group(port, ASIDE)),
+                // Each is in a namespace of its own.
+                Remains::Inside(there, interface) => {
+                    let _ = there.route(|socket| socket.run(&[route::delete(interface)]));
+                }
+            }
+        }
         requests.push(route::delete_group(ASIDE));
         // A device that went with its namespace is no failure, and there is nobody to tell of another.
         let _ = namespace.route(|socket| socket.run(&requests));

@@ -8,11 +8,12 @@ mod switch;
 mod uplink;
 
 pub use network::Network;
+pub(crate) use network::Services;
 pub(crate) use switch::Seat;
 pub(crate) use uplink::{PREFIX, Uplink};
 
 use crate::driver::check_interface_name;
-use crate::ipam::Subnet;
+use crate::ipam::{DIRECTORY, Subnet};
 use crate::policy::Policy;
 use crate::{Error, ErrorKind, Namespace, Result};
 use std::net::SocketAddr;
@@ -59,7 +60,7 @@ impl Bridge {
             uplink: None,
             policy: None,
             resolvers: None,
-            directory: PathBuf::from("/run/ampoule/net"),
+            directory: PathBuf::from(DIRECTORY),
         }
     }
 

@@ -6,14 +6,13 @@ use super::uplink::Uplink;
 use crate::dns::{NameServer, Names, Observer, ResolvConf, check_name};
 use crate::driver::{Birth, Driver, Endpoint, Inside, Ready};
 use crate::firewall::{Firewall, Ports};
-use crate::ipam::{AddressPool, Lease, Subnet};
+use crate::ipam::{self, AddressPool, Subnet};
 use crate::netlink::Request;
 use crate::netlink::route::{self, Device};
 use crate::place::Held;
 use crate::policy::{Enforcer, Policy};
 use crate::ports;
 use crate::{Error, ErrorKind, Mac, Namespace, Result};
-use ipnetwork::IpNetwork;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -23,9 +22,15 @@ pub struct Network {
     config: Bridge,
     pools: Vec<AddressPool>,
     switch: Switch,
+    names: Names,
+    services: Arc<Services>,
+}
+
+/// What runs for a network's members: as long as there is one, whoever made the network.
+#[derive(Debug)]
+pub(crate) struct Services {
     firewall: Option<Arc<Firewall>>,
     enforcer: Option<Arc<Enforcer>>,
-    names: Names,
     _server: Option<NameServer>,
 }
 
@@ -62,10 +67,12 @@ impl Network {
             config: config.clone(),
             pools,
             switch,
-            firewall,
-            enforcer,
             names,
-            _server: server,
+            services: Arc::new(Services {
+                firewall,
+                enforcer,
+                _server: server,
+            }),
         })
     }
 
@@ -85,7 +92,8 @@ impl Network {
     ///
     /// Those of reading nftables' counters.
     pub fn refused(&self) -> Result<u64> {
-        self.enforcer
+        self.services
+            .enforcer
             .as_ref()
             .map_or(Ok(0), |enforcer| enforcer.refused())
     }
@@ -103,31 +111,6 @@ impl Network {
             options: vec!["ndots:0".into()],
         }
     }
-
-    /// One lease in every subnet: the address that the endpoint asks for there, or a free one.
-    fn lease(&self, endpoint: &Endpoint) -> Result<Vec<Lease>> {
-        let foreign = |address: &&IpAddr| {
-            !self
-                .pools
-                .iter()
-                .any(|pool| pool.subnet().network().contains(**address))
-        };
-        if let Some(address) = endpoint.addresses.iter().find(foreign) {
-            let what = format!(
-                "the address {address} is in no subnet of the network {:?}",
-                self.name()
-            );
-            return Err(Error::new(ErrorKind::Invalid, what));
-        }
-        let lease = |pool: &AddressPool| {
-            let wanted = |address: &&IpAddr| pool.subnet().network().contains(**address);
-            match endpoint.addresses.iter().find(wanted) {
-                Some(address) => pool.lease_static(*address, &endpoint.owner),
-                None => pool.lease(&endpoint.owner),
-            }
-        };
-        self.pools.iter().map(lease).collect()
-    }
 }
 
 impl Driver for Network {
@@ -137,7 +120,7 @@ impl Driver for Network {
             .names
             .iter()
             .try_for_each(|name| check_name(name))?;
-        let leases = self.lease(endpoint)?;
+        let leases = ipam::lease_all(&self.pools, self.name(), endpoint)?;
         let (Some(first), Some(pool)) = (leases.first(), self.pools.first()) else {
             let what = format!("the network {:?} has no subnet", self.name());
             return Err(Error::new(ErrorKind::Invalid, what));
@@ -149,14 +132,10 @@ impl Driver for Network {
         let gateways = || self.pools.iter().map(|pool| pool.subnet().gateway());
         let inside = Inside {
             interface: endpoint.interface.clone(),
-            mac,
-            mtu: self.config.mtu,
-            addresses: leases
-                .iter()
-                .zip(&self.pools)
-                .map(|(lease, pool)| on(lease, pool))
-                .collect(),
-            routed: self.enforcer.is_some(),
+            mac: Some(mac),
+            mtu: Some(self.config.mtu),
+            addresses: ipam::on_subnets(&leases, &self.pools),
+            routed: self.services.enforcer.is_some(),
             neighbours: gateways()
                 .map(|gateway| (gateway, self.switch.mac()))
                 .collect(),
@@ -178,14 +157,14 @@ impl Driver for Network {
                 endpoint.named_ports.clone(),
             )),
             held: Held {
-                _leases: leases,
-                _seat: seat,
-                publication: None,
-                registration: None,
                 membership: self
+                    .services
                     .enforcer
                     .as_ref()
                     .map(|enforcer| enforcer.admit(endpoint)),
+                _seat: Some(seat),
+                _services: Some(Arc::clone(&self.services)),
+                ..Held::leases(leases)
             },
         })
     }
@@ -196,7 +175,7 @@ impl Network {
         if endpoint.ports.is_empty() {
             return Ok(None);
         }
-        let Some(firewall) = &self.firewall else {
+        let Some(firewall) = &self.services.firewall else {
             let what = format!(
                 "ports are published, but the network {:?} has no way out",
                 self.name()
@@ -277,10 +256,4 @@ fn name_server(
         observer,
     )
     .map(Some)
-}
-
-fn on(lease: &Lease, pool: &AddressPool) -> IpNetwork {
-    let network = pool.subnet().network();
-    // Cannot fail: the prefix is that of a network of the same family.
-    IpNetwork::new(lease.address(), network.prefix()).unwrap_or(network)
 }

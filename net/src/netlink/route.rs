@@ -1,14 +1,16 @@
 //! The requests of rtnetlink(7) that a network is made of.
 
 use super::{Request, Socket};
+use crate::parent::{IpvlanMode, MacvlanMode};
 use crate::{Error, ErrorKind, Mac, Result};
 use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
 use netlink_packet_core::{Emitable, Parseable};
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
 use netlink_packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoBridge, InfoBridgePort, InfoData, InfoKind,
-    InfoPortData, InfoPortKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoBridge, InfoBridgePort, InfoData, InfoIpVlan,
+    InfoKind, InfoMacVlan, InfoPortData, InfoPortKind, InfoVeth, InfoVlan, IpVlanMode,
+    LinkAttribute, LinkFlags, LinkInfo, LinkMessage, MacVlanMode,
 };
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
@@ -87,6 +89,38 @@ impl Device {
             InfoKind::Veth,
             Some(InfoData::Veth(InfoVeth::Peer(peer.message))),
         )
+    }
+
+    /// On top of this device, or leading to it, in the namespace of the socket.
+    pub(crate) fn link(self, index: u32) -> Device {
+        self.with(LinkAttribute::Link(index))
+    }
+
+    pub(crate) fn macvlan(self, mode: MacvlanMode) -> Device {
+        let mode = match mode {
+            MacvlanMode::Bridge => MacVlanMode::Bridge,
+            MacvlanMode::Private => MacVlanMode::Private,
+            MacvlanMode::Vepa => MacVlanMode::Vepa,
+            MacvlanMode::Passthru => MacVlanMode::Passthrough,
+        };
+        let data = InfoData::MacVlan(vec![InfoMacVlan::Mode(mode)]);
+        self.of_kind(InfoKind::MacVlan, Some(data))
+    }
+
+    pub(crate) fn ipvlan(self, mode: IpvlanMode) -> Device {
+        let mode = match mode {
+            IpvlanMode::L2 => IpVlanMode::L2,
+            IpvlanMode::L3 => IpVlanMode::L3,
+            IpvlanMode::L3s => IpVlanMode::L3S,
+        };
+        let data = InfoData::IpVlan(vec![InfoIpVlan::Mode(mode)]);
+        self.of_kind(InfoKind::IpVlan, Some(data))
+    }
+
+    /// The 802.1Q VLAN of this number.
+    pub(crate) fn vlan(self, number: u16) -> Device {
+        let data = InfoData::Vlan(vec![InfoVlan::Id(number)]);
+        self.of_kind(InfoKind::Vlan, Some(data))
     }
 
     pub(crate) fn bridge(self) -> Device {

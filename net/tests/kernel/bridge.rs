@@ -166,7 +166,7 @@ fn an_endpoint_gets_what_it_asks_for() {
     let ready = network.plan(&endpoint).unwrap();
     let text = ready.to_string();
     assert!(text.starts_with(
-        "make a veth pair: p77 in the network \"asked\", net7 in the namespace (02:00:00:00:12:34, mtu 1400)\n\
+        "make a veth pair: p77 in the network \"asked\", net7 in the namespace, 02:00:00:00:12:34, mtu 1400\n\
          give net7 the address 10.5.0.77/24\ngive net7 the address fd00:5::"
     ), "{text}");
     assert!(text.ends_with(
@@ -174,7 +174,10 @@ fn an_endpoint_gets_what_it_asks_for() {
     ), "{text}");
     let namespace = Namespace::create().unwrap();
     let attachment = ready.attach(&namespace).unwrap();
-    assert_eq!((attachment.interface(), attachment.mac()), ("net7", mac));
+    assert_eq!(
+        (attachment.interface(), attachment.mac()),
+        ("net7", Some(mac))
+    );
     let shown = crate::traffic::output(&namespace, "ip", &["-oneline", "addr", "show", "net7"]);
     assert!(
         shown.contains("inet 10.5.0.77/24 brd 10.5.0.255"),

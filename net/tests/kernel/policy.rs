@@ -103,7 +103,7 @@ fn a_members_root_finds_no_way_around() {
     ip(&w1.namespace, "route replace 10.5.0.0/24 dev eth0");
     let target = format!("{}:5432", w2.v4());
     assert!(!can_connect(&w1.namespace, &target));
-    let mac = w2.attachment.mac();
+    let mac = w2.attachment.mac().unwrap();
     ip(
         &w1.namespace,
         &format!("neigh replace {} lladdr {mac} dev eth0", w2.v4()),
