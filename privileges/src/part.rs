@@ -20,6 +20,7 @@ impl Part for Privileges {
         if !self.no_new_privs {
             self.filter(draft, Phase::Drop);
         }
+        self.limit_resources(draft);
         self.drop_bounding(draft)?;
         self.change_user(draft);
         self.drop_capabilities(draft);
@@ -58,14 +59,6 @@ impl Privileges {
     }
 
     fn limit(&self, draft: &mut Draft, proc: Option<Slot>) -> Result<(), plan::Error> {
-        for limit in &self.rlimits {
-            let call = Call::Setrlimit {
-                resource: (limit.resource as u32, limit.resource.name()),
-                soft: limit.soft,
-                hard: limit.hard,
-            };
-            draft.child(Phase::Limits, call, "limit a resource");
-        }
         if let Some(adjustment) = self.oom_score_adj {
             let text = adjustment.to_string().into_bytes();
             let why = "how likely it is killed when memory runs out";
@@ -103,6 +96,19 @@ impl Privileges {
             );
         }
         Ok(())
+    }
+
+    /// Late, because few open files or little memory would be in the way of the rest of the start; while CAP_SYS_RESOURCE is
+    /// there.
+    fn limit_resources(&self, draft: &mut Draft) {
+        for limit in &self.rlimits {
+            let call = Call::Setrlimit {
+                resource: (limit.resource as u32, limit.resource.name()),
+                soft: limit.soft,
+                hard: limit.hard,
+            };
+            draft.child(Phase::Drop, call, "limit a resource");
+        }
     }
 
     fn session(&self, draft: &mut Draft) -> Result<(), plan::Error> {

@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 /// What a process may do, and what it may use, as a [`Part`](ampoule_plan::Part) of its start.
 ///
-/// What is not set stays as the caller has it. Contribute it before the program itself: steps of one phase keep the order
-/// in which they were drafted, and some of these change who the process is.
+/// What is not set stays as the caller has it. Contribute it after the program itself: steps of one phase keep the order in
+/// which they were drafted, and the program's last steps stand before the filter.
 ///
 /// ```
 /// use ampoule_plan::{Draft, Part};
@@ -33,8 +33,8 @@ use std::sync::Arc;
 /// ```
 ///
 /// # Order
-/// Limits come first (phase `Limits`), the keyring and the personality with the session (`Session`). Then privileges go
-/// (`Drop`): the label for the next program; the bounding set, while CAP_SETPCAP is there; secure bits; the user, with
+/// Scheduling comes first (phase `Limits`), the keyring and the personality with the session (`Session`). Then privileges go
+/// (`Drop`): the label for the next program; resource limits, which would be in the way before; the bounding set, while CAP_SETPCAP is there; secure bits; the user, with
 /// capabilities kept over the change; the other sets, ambient last, because raising needs permitted and inheritable;
 /// no_new_privs; Landlock, which needs either that or CAP_SYS_ADMIN. The system-call filter is last (`Filter`).
 ///

@@ -46,8 +46,8 @@ fn privileges_go_in_this_order() {
         .rlimit("nofile=1024:2048".parse().unwrap())
         .scheduler(Scheduler::new(Policy::Batch));
     let expected = "\
-limits prlimit64(0, RLIMIT_NOFILE, {1024, 2048}, NULL)
 limits sched_setattr(0, SCHED_BATCH, nice 0, 0)
+drop prlimit64(0, RLIMIT_NOFILE, {1024, 2048}, NULL)
 drop prctl(PR_CAPBSET_DROP, 16, 0, 0, 0)
 drop prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0)
 drop setgroups(0, [])
