@@ -55,7 +55,7 @@ mod ports;
 #[cfg(feature = "drivers")]
 pub use {
     address::Mac,
-    bridge::{Bridge, Network},
+    bridge::{Bridge, Network, Overlay},
     dns::{Hosts, NameServer, Names, Observer, Registration, ResolvConf, check_name},
     driver::{Attachment, Driver, Endpoint, Ready},
     ipam::{AddressPool, Lease, Subnet},

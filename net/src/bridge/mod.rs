@@ -4,11 +4,13 @@
 //! its interfaces, neighbours and rules burden nobody else's tables; and it may have as many ports as it likes.
 
 mod network;
+mod overlay;
 mod switch;
 mod uplink;
 
 pub use network::Network;
 pub(crate) use network::Services;
+pub use overlay::Overlay;
 pub(crate) use switch::Seat;
 pub(crate) use uplink::{PREFIX, Uplink};
 
@@ -43,6 +45,7 @@ pub struct Bridge {
     pub(crate) isolated: bool,
     pub(crate) hairpin: bool,
     pub(crate) uplink: Option<Arc<Namespace>>,
+    pub(crate) overlay: Option<Overlay>,
     pub(crate) policy: Option<Policy>,
     pub(crate) resolvers: Option<Vec<SocketAddr>>,
     pub(crate) directory: PathBuf,
@@ -58,6 +61,7 @@ impl Bridge {
             isolated: false,
             hairpin: false,
             uplink: None,
+            overlay: None,
             policy: None,
             resolvers: None,
             directory: PathBuf::from(DIRECTORY),
@@ -97,6 +101,12 @@ impl Bridge {
     #[doc(alias = "internal")]
     pub fn uplink(&mut self, host: Arc<Namespace>) -> &mut Bridge {
         self.uplink = Some(host);
+        self
+    }
+
+    /// Joins the network with those of the same tunnel on other hosts.
+    pub fn overlay(&mut self, overlay: Overlay) -> &mut Bridge {
+        self.overlay = Some(overlay);
         self
     }
 
@@ -158,6 +168,7 @@ impl Bridge {
                 self.mtu
             ));
         }
+        problems.extend(self.overlay.as_ref().and_then(Overlay::problem));
         match problems.is_empty() {
             true => Ok(()),
             false => {

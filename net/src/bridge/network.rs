@@ -1,6 +1,7 @@
 //! A bridge network that is there.
 
 use super::Bridge;
+use super::overlay::Tunnel;
 use super::switch::Switch;
 use super::uplink::Uplink;
 use crate::dns::{NameServer, Names, Observer, ResolvConf, check_name};
@@ -13,6 +14,7 @@ use crate::place::Held;
 use crate::policy::{Enforcer, Policy};
 use crate::ports;
 use crate::{Error, ErrorKind, Mac, Namespace, Result};
+use ipnetwork::IpNetwork;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -22,6 +24,7 @@ pub struct Network {
     config: Bridge,
     pools: Vec<AddressPool>,
     switch: Switch,
+    tunnel: Option<Tunnel>,
     names: Names,
     services: Arc<Services>,
 }
@@ -44,6 +47,10 @@ impl Network {
             .collect();
         let pools = pools?;
         let switch = Switch::create(config)?;
+        let tunnel = match &config.overlay {
+            Some(overlay) => Some(overlay.create(&switch, config.mtu)?),
+            None => None,
+        };
         let firewall = match &config.uplink {
             None => None,
             Some(host) => {
@@ -67,6 +74,7 @@ impl Network {
             config: config.clone(),
             pools,
             switch,
+            tunnel,
             names,
             services: Arc::new(Services {
                 firewall,
@@ -81,9 +89,57 @@ impl Network {
         &self.config.name
     }
 
+    /// The namespace that has the network's bridge, gateway and rules, to look at.
+    pub fn namespace(&self) -> &Namespace {
+        self.switch.place().namespace()
+    }
+
     /// The names of the network's members. Its gateway answers for them at port 53.
     pub fn names(&self) -> &Names {
         &self.names
+    }
+
+    /// Lets the network reach over to another host of its overlay.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] when the network has no overlay, or one of another family.
+    pub fn add_host(&self, host: IpAddr) -> Result<()> {
+        self.tunnel()?.add_host(host)
+    }
+
+    /// No longer sends frames for everybody to a host.
+    ///
+    /// # Errors
+    ///
+    /// As [`Network::add_host`]; `ENOENT` when it was not there.
+    pub fn remove_host(&self, host: IpAddr) -> Result<()> {
+        self.tunnel()?.remove_host(host)
+    }
+
+    /// Says which member is on another host: its frames go there and nowhere else, and the bridge answers for it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Network::add_host`].
+    pub fn add_member(&self, mac: Mac, addresses: &[IpNetwork], host: IpAddr) -> Result<()> {
+        self.tunnel()?.add_member(mac, addresses, host)
+    }
+
+    /// Forgets a member on another host.
+    ///
+    /// # Errors
+    ///
+    /// As [`Network::add_host`]; `ENOENT` when it was not there.
+    pub fn remove_member(&self, mac: Mac, addresses: &[IpNetwork], host: IpAddr) -> Result<()> {
+        self.tunnel()?.remove_member(mac, addresses, host)
+    }
+
+    fn tunnel(&self) -> Result<&Tunnel> {
+        let what = || format!("the network {:?} is no overlay", self.name());
+        self.tunnel
+            .as_ref()
+            .ok_or_else(|| Error::new(ErrorKind::Invalid, what()))
     }
 
     /// How many packets the network's policy has refused so far; 0 without a policy.

@@ -95,6 +95,11 @@ impl Switch {
         self.mac
     }
 
+    /// The first bridge's index.
+    pub(super) fn root(&self) -> u32 {
+        lock(&self.leaves)[0].index
+    }
+
     pub(super) fn place(&self) -> &Arc<Place> {
         &self.place
     }

@@ -9,11 +9,11 @@ use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
 use netlink_packet_route::link::{
     AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoBridge, InfoBridgePort, InfoData, InfoIpVlan,
-    InfoKind, InfoMacVlan, InfoPortData, InfoPortKind, InfoVeth, InfoVlan, IpVlanMode,
+    InfoKind, InfoMacVlan, InfoPortData, InfoPortKind, InfoVeth, InfoVlan, InfoVxlan, IpVlanMode,
     LinkAttribute, LinkFlags, LinkInfo, LinkMessage, MacVlanMode,
 };
 use netlink_packet_route::neighbour::{
-    NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
+    NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteProtocol, RouteScope, RouteType,
@@ -123,6 +123,21 @@ impl Device {
         self.of_kind(InfoKind::Vlan, Some(data))
     }
 
+    /// A tunnel that learns nothing by itself.
+    pub(crate) fn vxlan(self, number: u32, local: IpAddr, port: u16) -> Device {
+        let local = match local {
+            IpAddr::V4(v4) => InfoVxlan::Local(v4),
+            IpAddr::V6(v6) => InfoVxlan::Local6(v6),
+        };
+        let data = vec![
+            InfoVxlan::Id(number),
+            local,
+            InfoVxlan::Port(port),
+            InfoVxlan::Learning(false),
+        ];
+        self.of_kind(InfoKind::Vxlan, Some(InfoData::Vxlan(data)))
+    }
+
     pub(crate) fn bridge(self) -> Device {
         let data = vec![InfoBridge::MulticastSnooping(false)];
         self.of_kind(InfoKind::Bridge, Some(InfoData::Bridge(data)))
@@ -174,17 +189,35 @@ pub(crate) fn join(what: impl Into<String>, device: u32, bridge: u32) -> Request
 
 /// Settings of a bridge's port, known by name since it may just have been made.
 pub(crate) fn port(what: impl Into<String>, name: &str, isolated: bool, hairpin: bool) -> Request {
-    let mut message = LinkMessage::default();
-    message.attributes.push(LinkAttribute::IfName(name.into()));
     let settings = vec![
         InfoBridgePort::Isolated(isolated),
         InfoBridgePort::HairpinMode(hairpin),
     ];
+    port_settings(what.into(), name, settings)
+}
+
+fn port_settings(what: String, name: &str, settings: Vec<InfoBridgePort>) -> Request {
+    let mut message = LinkMessage::default();
+    message.attributes.push(LinkAttribute::IfName(name.into()));
     message.attributes.push(LinkAttribute::LinkInfo(vec![
         LinkInfo::PortKind(InfoPortKind::Bridge),
         LinkInfo::PortData(InfoPortData::BridgePort(settings)),
     ]));
     request(what, RTM_NEWLINK, &message)
+}
+
+/// Lets a bridge answer questions for the neighbours behind this port itself, where it knows the answer; and learn
+/// nothing from what comes in by it.
+pub(crate) fn answer_for(name: &str) -> Request {
+    let settings = vec![
+        InfoBridgePort::NeighSupress(true),
+        InfoBridgePort::Learning(false),
+    ];
+    port_settings(
+        format!("let the bridge answer for what is behind {name}"),
+        name,
+        settings,
+    )
 }
 
 /// Puts a device into a group, so that the group can be deleted at once.
@@ -267,20 +300,78 @@ fn neighbour_in_state(
     address: IpAddr,
     mac: Mac,
 ) -> Request {
+    let mut message = neighbour_message(device, address);
+    message.header.state = state;
+    message.attributes.push(hardware(mac.octets()));
+    request(what, RTM_NEWNEIGH, &message).flags(NLM_F_CREATE | NLM_F_REPLACE)
+}
+
+/// Forgets what a device was told of a neighbour.
+pub(crate) fn no_neighbour(what: String, device: u32, address: IpAddr) -> Request {
+    request(what, RTM_DELNEIGH, &neighbour_message(device, address))
+}
+
+fn neighbour_message(device: u32, address: IpAddr) -> NeighbourMessage {
     let mut message = NeighbourMessage::default();
     message.header.family = family(address);
     message.header.ifindex = device;
-    message.header.state = state;
+    message.attributes.push(destination(address));
     message
-        .attributes
-        .push(NeighbourAttribute::Destination(match address {
-            IpAddr::V4(v4) => NeighbourAddress::Inet(v4),
-            IpAddr::V6(v6) => NeighbourAddress::Inet6(v6),
-        }));
-    message
-        .attributes
-        .push(NeighbourAttribute::LinkLayerAddress(mac.octets().to_vec()));
+}
+
+fn destination(address: IpAddr) -> NeighbourAttribute {
+    NeighbourAttribute::Destination(match address {
+        IpAddr::V4(v4) => NeighbourAddress::Inet(v4),
+        IpAddr::V6(v6) => NeighbourAddress::Inet6(v6),
+    })
+}
+
+fn hardware(address: [u8; 6]) -> NeighbourAttribute {
+    NeighbourAttribute::LinkLayerAddress(address.to_vec())
+}
+
+/// Sends frames for a station through a tunnel to a host; all zeros stand for everybody, who may be on several.
+pub(crate) fn tunnel_to(what: String, tunnel: u32, station: [u8; 6], host: IpAddr) -> Request {
+    let mut message = forwarding(tunnel, station, NeighbourFlags::Own);
+    message.attributes.push(destination(host));
+    let several = if station == [0; 6] {
+        NLM_F_APPEND
+    } else {
+        NLM_F_REPLACE
+    };
+    request(what, RTM_NEWNEIGH, &message).flags(NLM_F_CREATE | several)
+}
+
+pub(crate) fn no_tunnel_to(what: String, tunnel: u32, station: [u8; 6], host: IpAddr) -> Request {
+    let mut message = forwarding(tunnel, station, NeighbourFlags::Own);
+    message.attributes.push(destination(host));
+    request(what, RTM_DELNEIGH, &message)
+}
+
+/// Tells a bridge that a station is behind this port, for good.
+pub(crate) fn behind(what: String, port: u32, station: Mac) -> Request {
+    let mut message = forwarding(port, station.octets(), NeighbourFlags::Controller);
+    // A permanent one would be the bridge's own.
+    message.header.state = NeighbourState::Noarp;
     request(what, RTM_NEWNEIGH, &message).flags(NLM_F_CREATE | NLM_F_REPLACE)
+}
+
+pub(crate) fn not_behind(what: String, port: u32, station: Mac) -> Request {
+    request(
+        what,
+        RTM_DELNEIGH,
+        &forwarding(port, station.octets(), NeighbourFlags::Controller),
+    )
+}
+
+fn forwarding(device: u32, station: [u8; 6], whose: NeighbourFlags) -> NeighbourMessage {
+    let mut message = NeighbourMessage::default();
+    message.header.family = AddressFamily::Bridge;
+    message.header.ifindex = device;
+    message.header.state = NeighbourState::Permanent;
+    message.header.flags = whose;
+    message.attributes.push(hardware(station));
+    message
 }
 
 /// The subnet of an address.
@@ -451,9 +542,11 @@ const RTM_NEWADDR: u16 = 20;
 const RTM_NEWROUTE: u16 = 24;
 const RTM_GETROUTE: u16 = 26;
 const RTM_NEWNEIGH: u16 = 28;
+const RTM_DELNEIGH: u16 = 29;
 const RT_TABLE_MAIN: u8 = 254;
 const RT_TABLE_LOCAL: u8 = 255;
 const NLM_F_REPLACE: u16 = 0x100;
 const NLM_F_EXCL: u16 = 0x200;
 const NLM_F_CREATE: u16 = 0x400;
+const NLM_F_APPEND: u16 = 0x800;
 const ENODEV: i32 = 19;

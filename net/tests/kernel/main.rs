@@ -4,6 +4,7 @@ mod bridge;
 mod lab;
 mod names;
 mod namespace;
+mod overlay;
 mod parent;
 mod policy;
 mod ports;
