@@ -8,6 +8,17 @@ use ampoule_rootfs::{Cgroups, Maker, Templates};
 use std::collections::HashMap;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
+/// Removes the cgroups of containers whose owner was killed, and returns their names.
+///
+/// All else goes with the process that owns it. The first start of a process does this as well.
+///
+/// # Errors
+/// [`Error::Cgroup`](crate::Error::Cgroup) where this user may make no cgroups, or one cannot be removed; all others have been
+/// tried by then.
+pub fn gc() -> Result<Vec<String>> {
+    Ok(Parent::open(PARENT)?.gc()?)
+}
+
 /// What is made once, and used by every start.
 #[derive(Debug)]
 pub(crate) struct Engine {

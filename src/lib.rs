@@ -37,6 +37,7 @@ mod user;
 
 pub use child::Child;
 pub use container::{Container, Seccomp};
+pub use engine::gc;
 pub use error::{Error, ErrorKind, Result};
 pub use exec::Exec;
 pub use network::Network;

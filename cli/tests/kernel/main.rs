@@ -1,0 +1,5 @@
+//! The command line as people type it, on a real kernel.
+
+fn main() -> std::process::ExitCode {
+    needs::run()
+}
