@@ -24,7 +24,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::process::{Command, ExitCode};
 
 fn main() -> ExitCode {
-    stage::play(|| {
+    stage::play(|_| {
         exec_keeps_the_process()?;
         fork_shares_everything()?;
         open_files_are_inherited()

@@ -23,9 +23,7 @@ use std::fs::File;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let role: Vec<String> = std::env::args().skip(1).collect();
-    let role: Vec<&str> = role.iter().map(String::as_str).collect();
-    stage::play(|| match role[..] {
+    stage::play(|role| match *role {
         [] => host(),
         ["rename", name] => Ok(sethostname(name)?),
         ["unshare-and-rename", name] => {
@@ -49,7 +47,7 @@ fn host() -> anyhow::Result<()> {
     println!("in {} we are called {}", before.display(), hostname()?);
 
     // Broken: the child is in our namespace, so it renames us.
-    assert!(again("rename")?.arg("guest").status()?.success());
+    assert!(again("rename").arg("guest").status()?.success());
     println!(
         "a child in the same namespace calls itself guest: we are called {}",
         hostname()?
@@ -58,12 +56,7 @@ fn host() -> anyhow::Result<()> {
 
     // Fixed: the child leaves our namespace before.
     sethostname("machine")?;
-    assert!(
-        again("unshare-and-rename")?
-            .arg("guest")
-            .status()?
-            .success()
-    );
+    assert!(again("unshare-and-rename").arg("guest").status()?.success());
     println!(
         "a child in a namespace of its own did the same: we are called {}",
         hostname()?

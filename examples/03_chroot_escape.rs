@@ -24,9 +24,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let role: Vec<String> = std::env::args().skip(1).collect();
-    let role: Vec<&str> = role.iter().map(String::as_str).collect();
-    stage::play(|| match role[..] {
+    stage::play(|role| match *role {
         [] => host(),
         ["prisoner", jail, secret] => prisoner(Path::new(jail), Path::new(secret)),
         _ => anyhow::bail!("this example takes no arguments"),
@@ -41,7 +39,7 @@ fn host() -> anyhow::Result<()> {
     fs::create_dir(&jail)?;
     fs::write(jail.join("bread"), "hard")?;
     fs::write(&secret, "the key is under the mat")?;
-    let escaped = again("prisoner")?.arg(&jail).arg(&secret).status()?;
+    let escaped = again("prisoner").arg(&jail).arg(&secret).status()?;
     assert!(escaped.success(), "the escape should have worked");
     println!("chroot is a convenience, not a prison: on to 04_pivot_root");
     Ok(())

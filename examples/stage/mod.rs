@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each example uses a part of it")]
 
 use anyhow::Context;
+use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -28,14 +29,17 @@ pub fn missing(need: &'static str, reason: impl Into<String>) -> anyhow::Error {
     Missing { need, reason }.into()
 }
 
-/// Plays an example: its exit code is 0 if everything that it claims holds, 77 if something is missing, else 1 or 101.
+/// Plays an example in the role that its arguments name; none is the first. The exit code is 0 if everything that it claims
+/// holds, 77 if something is missing, else 1 or 101.
 #[allow(
     clippy::print_stdout,
     clippy::print_stderr,
     reason = "an example talks"
 )]
-pub fn play(example: impl FnOnce() -> anyhow::Result<()>) -> ExitCode {
-    match example() {
+pub fn play(example: impl FnOnce(&[&str]) -> anyhow::Result<()>) -> ExitCode {
+    let role: Vec<String> = std::env::args().skip(1).collect();
+    let role: Vec<&str> = role.iter().map(String::as_str).collect();
+    match example(&role) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is::<Missing>() => {
             println!("skipped, {error}");
@@ -61,11 +65,27 @@ pub fn may_make_namespaces() -> anyhow::Result<()> {
     std::fs::write("/proc/self/uid_map", format!("0 {uid} 1")).context("write uid_map")
 }
 
+/// Mounts that nobody else sees, which example 06 is about.
+pub fn own_mounts() -> anyhow::Result<()> {
+    unshare(CloneFlags::CLONE_NEWNS).context("unshare the mounts")?;
+    let flags = MsFlags::MS_PRIVATE | MsFlags::MS_REC;
+    mount(None::<&str>, "/", None::<&str>, flags, None::<&str>).context("make / private")
+}
+
+/// A new file system at a place: `tmpfs`, `proc`.
+pub fn mount_new(kind: &str, at: impl AsRef<Path>) -> anyhow::Result<()> {
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    let at = at.as_ref();
+    mount(Some(kind), at, Some(kind), flags, None::<&str>)
+        .with_context(|| format!("mount {kind} at {at:?}"))
+}
+
 /// This program once more, to play another role: its first argument.
-pub fn again(role: &str) -> anyhow::Result<Command> {
-    let mut command = Command::new(std::env::current_exe().context("find this program")?);
+pub fn again(role: &str) -> Command {
+    // Not by its path, which an ordinary user might not be allowed to walk.
+    let mut command = Command::new("/proc/self/exe");
     command.arg(role);
-    Ok(command)
+    command
 }
 
 /// What a command prints; it must succeed.
