@@ -4,7 +4,8 @@ use crate::dns::{NamedPort, Names};
 use crate::firewall::Ports;
 use crate::netlink::route::{self, Device};
 use crate::netlink::{Request, Socket};
-use crate::place::{Held, Place, Remains};
+use crate::place::{Counters, Held, Place, Remains};
+use crate::policy::Membership;
 use crate::ports::{Protocol, Publish};
 use crate::{Error, ErrorKind, Mac, Namespace, Result};
 use ipnetwork::IpNetwork;
@@ -152,9 +153,7 @@ pub struct Ready {
     /// Requests that follow the device's creation where it is made.
     pub(crate) settings: Vec<Request>,
     pub(crate) inside: Inside,
-    pub(crate) ports: Option<Ports>,
-    /// Where to register which names and ports.
-    pub(crate) names: Option<(Names, Vec<String>, Vec<NamedPort>)>,
+    pub(crate) role: Role,
     pub(crate) held: Held,
 }
 
@@ -334,25 +333,7 @@ impl Ready {
                 .place
                 .settle(remains, &attachment.addresses, mac)?;
         }
-        let addresses: Vec<IpAddr> = attachment
-            .addresses
-            .iter()
-            .map(|address| address.ip())
-            .collect();
-        let Some((_, held)) = attachment.held.as_mut() else {
-            return Ok(attachment);
-        };
-        if let Some(membership) = &mut held.membership {
-            membership.begin(&addresses)?;
-        }
-        if let Some(ports) = self.ports {
-            held.publication = Some(ports.publish(&attachment.addresses)?);
-        }
-        // Last, because whoever learns the name may come at once.
-        if let Some((names, own, ports)) = self.names {
-            let own: Vec<&str> = own.iter().map(String::as_str).collect();
-            held.registration = Some(names.register(&own, &addresses, &ports)?);
-        }
+        attachment.assume(self.role)?;
         Ok(attachment)
     }
 
@@ -399,7 +380,7 @@ impl fmt::Display for Ready {
         for gateway in &self.inside.gateways {
             writeln!(f, "{}", self.inside.explain_route(gateway))?;
         }
-        for port in self.ports.iter().flat_map(|ports| &ports.ports.ports) {
+        for port in self.role.ports.iter().flat_map(|ports| &ports.ports.ports) {
             writeln!(
                 f,
                 "lead {} port {} of the host to port {}",
@@ -410,6 +391,15 @@ impl fmt::Display for Ready {
         }
         Ok(())
     }
+}
+
+/// What the others know a member by: its place in the policy, its ports, its names.
+#[derive(Debug, Default)]
+pub(crate) struct Role {
+    pub(crate) membership: Option<Membership>,
+    pub(crate) ports: Option<Ports>,
+    /// Where to register which names and ports.
+    pub(crate) names: Option<(Names, Vec<String>, Vec<NamedPort>)>,
 }
 
 /// An interface of a namespace in a network, with its leased addresses.
@@ -440,6 +430,39 @@ impl Attachment {
     /// The interface's addresses, each with its subnet's prefix.
     pub fn addresses(&self) -> &[IpNetwork] {
         &self.addresses
+    }
+
+    /// What has passed the interface so far.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV` when the interface is gone, because its namespace is.
+    pub fn counters(&self) -> Result<Counters> {
+        match &self.held {
+            Some((remains, _)) => self.place.traffic(remains),
+            None => Ok(Counters::default()),
+        }
+    }
+
+    /// Takes a role; from then on the others find this member.
+    pub(crate) fn assume(&mut self, role: Role) -> Result<()> {
+        let Some((_, held)) = self.held.as_mut() else {
+            return Ok(());
+        };
+        let addresses: Vec<IpAddr> = self.addresses.iter().map(|address| address.ip()).collect();
+        if let Some(mut membership) = role.membership {
+            membership.begin(&addresses)?;
+            held.membership = Some(membership);
+        }
+        if let Some(ports) = role.ports {
+            held.publication = Some(ports.publish(&self.addresses)?);
+        }
+        // Last, because whoever learns the name may come at once.
+        if let Some((names, own, ports)) = role.names {
+            let own: Vec<&str> = own.iter().map(String::as_str).collect();
+            held.registration = Some(names.register(&own, &addresses, &ports)?);
+        }
+        Ok(())
     }
 
     /// The ports of the host that lead here: protocol, the host's address and port, the port inside.

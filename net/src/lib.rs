@@ -55,11 +55,12 @@ mod ports;
 #[cfg(feature = "drivers")]
 pub use {
     address::Mac,
-    bridge::{Bridge, Network, Overlay},
+    bridge::{Bridge, Member, Network, Overlay},
     dns::{Hosts, NameServer, Names, Observer, Registration, ResolvConf, check_name},
     driver::{Attachment, Driver, Endpoint, Ready},
     ipam::{AddressPool, Lease, Subnet},
     parent::{IpvlanMode, MacvlanMode, Parent, ParentNetwork},
+    place::{Counters, Direction},
     policy::{Peer, Policy, Traffic},
     ports::{Protocol, Publish},
 };

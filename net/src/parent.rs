@@ -4,7 +4,7 @@
 //! that allow one address a port. With a VLAN the parent is an 802.1Q sub-interface, made on demand in a namespace of the
 //! network's own, so that it goes with the network, and several networks trunk over one interface.
 
-use crate::driver::{Birth, Driver, Endpoint, Inside, Ready};
+use crate::driver::{Birth, Driver, Endpoint, Inside, Ready, Role};
 use crate::ipam::{self, AddressPool, Subnet};
 use crate::netlink::route::Device;
 use crate::place::{Held, Place};
@@ -256,8 +256,7 @@ impl Driver for ParentNetwork {
                 routed: false,
                 neighbours: Vec::new(),
             },
-            ports: None,
-            names: None,
+            role: Role::default(),
             held: Held::leases(leases),
         })
     }

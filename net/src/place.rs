@@ -12,6 +12,28 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 
+/// What passed an interface, each way, since it was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Counters {
+    /// To the member.
+    pub received: Direction,
+    /// From the member.
+    pub sent: Direction,
+}
+
+/// What passed one way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Direction {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes, Ethernet headers included.
+    pub bytes: u64,
+    /// Packets that were dropped.
+    pub dropped: u64,
+}
+
 /// A namespace in which a driver makes devices.
 #[derive(Debug)]
 pub(crate) struct Place {
@@ -147,6 +169,28 @@ impl Place {
             }));
         }
         self.namespace.route(|socket| socket.run(&requests))
+    }
+
+    /// What passed an attachment, as its member sees it.
+    pub(crate) fn traffic(&self, remains: &Remains) -> Result<Counters> {
+        // What a port receives is what the member sends.
+        let (counters, outside) = match remains {
+            Remains::Port(port) => (self.namespace.route(|socket| socket.counters(port))?, true),
+            Remains::Inside(there, name) => (there.route(|socket| socket.counters(name))?, false),
+        };
+        let [a, b, c, d, e, f] = counters;
+        let direction = |packets, bytes, dropped| Direction {
+            packets,
+            bytes,
+            dropped,
+        };
+        let (first, second) = (direction(a, b, c), direction(d, e, f));
+        let (received, sent) = if outside {
+            (second, first)
+        } else {
+            (first, second)
+        };
+        Ok(Counters { received, sent })
     }
 
     pub(crate) fn remove_now(&self, remains: &Remains, held: Held) -> Result<()> {

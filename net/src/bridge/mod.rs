@@ -8,8 +8,8 @@ mod overlay;
 mod switch;
 mod uplink;
 
-pub use network::Network;
 pub(crate) use network::Services;
+pub use network::{Member, Network};
 pub use overlay::Overlay;
 pub(crate) use switch::Seat;
 pub(crate) use uplink::{PREFIX, Uplink};

@@ -457,6 +457,36 @@ impl Socket {
             .ok_or_else(|| Error::new(ErrorKind::Missing, format!("there is no interface {name}")))
     }
 
+    /// What a device of this name has received and sent: packets and bytes each way, and packets dropped each way.
+    pub(crate) fn counters(&mut self, name: &str) -> Result<[u64; 6]> {
+        let mut message = LinkMessage::default();
+        message.attributes.push(LinkAttribute::IfName(name.into()));
+        let what = format!("read the counters of {name}");
+        let body = self.get(&request(what.clone(), RTM_GETLINK, &message))?;
+        let unreadable = || {
+            Error::new(
+                ErrorKind::Kernel,
+                format!("{what}: the answer cannot be read"),
+            )
+        };
+        let answer = LinkMessage::parse(&body).map_err(|_| unreadable())?;
+        let counters = answer
+            .attributes
+            .iter()
+            .find_map(|attribute| match attribute {
+                LinkAttribute::Stats64(s) => Some([
+                    s.rx_packets,
+                    s.rx_bytes,
+                    s.rx_dropped,
+                    s.tx_packets,
+                    s.tx_bytes,
+                    s.tx_dropped,
+                ]),
+                _ => None,
+            });
+        counters.ok_or_else(unreadable)
+    }
+
     pub(crate) fn find_device(&mut self, name: &str) -> Result<Option<u32>> {
         let mut message = LinkMessage::default();
         message.attributes.push(LinkAttribute::IfName(name.into()));

@@ -2,11 +2,13 @@
 
 use crate::traffic::{can_connect, echo, ping};
 use ampoule_net::{
-    Attachment, Bridge, Driver, Endpoint, ErrorKind, Mac, Namespace, Network, Subnet,
+    Attachment, Bridge, Driver, Endpoint, ErrorKind, Mac, Namespace, Network, Peer, Policy, Subnet,
+    Traffic,
 };
 use needs::needs;
 use std::collections::HashSet;
 use std::net::{IpAddr, UdpSocket};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const V4: &str = "10.5.0.0/24";
@@ -404,4 +406,85 @@ fn the_first_packet_arrives() {
 /// Where asking for a device lets its carrier take effect.
 fn linux_6_9() -> Result<(), String> {
     needs::kernel((6, 9))
+}
+
+needs!(root => a_pool_of_members_is_attached_before_it_is_asked_for);
+fn a_pool_of_members_is_attached_before_it_is_asked_for() {
+    let mut policy = Policy::new();
+    policy.allow(
+        Peer::label("role", "client"),
+        Peer::label("role", "web"),
+        Traffic::Any,
+    );
+    let network = Arc::new(bridge("ready", &[V4]).policy(policy).create().unwrap());
+    let pool = network.pool(3).unwrap();
+    assert!(pool.wait_full(Duration::from_secs(10)));
+    let (mut web, mut client) = (pool.take().unwrap(), pool.take().unwrap());
+    assert_eq!(pool.stats().hits, 2);
+    let address = web.attachment.addresses()[0].ip();
+    assert!(
+        !ping(&client.namespace, address, 56),
+        "nobody's member is allowed nothing"
+    );
+    network
+        .assign(
+            &mut web.attachment,
+            Endpoint::new("web-1").name("web").label("role", "web"),
+        )
+        .unwrap();
+    network
+        .assign(
+            &mut client.attachment,
+            Endpoint::new("client").label("role", "client"),
+        )
+        .unwrap();
+    assert!(ping(&client.namespace, address, 56));
+    assert_eq!(network.names().addresses("web"), Some(vec![address]));
+    let error = network
+        .assign(&mut web.attachment, Endpoint::new("w").address(address))
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "\"w\" asks for an address, but has one already"
+    );
+    drop((web, client));
+    assert_eq!(network.names().addresses("web"), None);
+}
+
+needs!(root => an_attachment_counts_what_passes);
+fn an_attachment_counts_what_passes() {
+    let network = bridge("count", &[V4]).create().unwrap();
+    let (a, b) = (Station::new(&network, "a"), Station::new(&network, "b"));
+    let before = (
+        a.attachment.counters().unwrap(),
+        b.attachment.counters().unwrap(),
+    );
+    let text = vec![1; 1_000_000];
+    assert_eq!(echo(&a.namespace, &b.namespace, b.v4(), &text), text);
+    let after = (
+        a.attachment.counters().unwrap(),
+        b.attachment.counters().unwrap(),
+    );
+    for (before, after) in [(before.0, after.0), (before.1, after.1)] {
+        assert!(
+            after.sent.bytes - before.sent.bytes > 1_000_000,
+            "{after:?}"
+        );
+        assert!(
+            after.received.bytes - before.received.bytes > 1_000_000,
+            "{after:?}"
+        );
+    }
+    let udp = a
+        .namespace
+        .run(|| UdpSocket::bind("0.0.0.0:0"))
+        .unwrap()
+        .unwrap();
+    (0..100).for_each(|_| drop(udp.send_to(&[0; 1000], (b.v4(), 9))));
+    let later = a.attachment.counters().unwrap();
+    assert!(later.sent.packets - after.0.sent.packets >= 100);
+    assert!(
+        later.received.bytes - after.0.received.bytes < 50_000,
+        "{later:?}"
+    );
 }
