@@ -18,9 +18,10 @@
 //!
 //! The binary is declared with `harness = false`. What is missing skips the test, with the reason, unless the environment
 //! *states* that the machine has it: `AMPOULE_EXPECT=root,cgroup_v1` turns those skips into failures, so that a machine
-//! which lost a feature cannot stay green.
+//! which lost a feature cannot stay green. A test that hangs is named after five minutes, and ends its binary.
 
 mod probe;
+mod watchdog;
 
 pub use inventory;
 pub use probe::*;
@@ -72,6 +73,7 @@ pub fn run() -> ExitCode {
         .map(|test| trial(test, expected.clone()))
         .collect();
     trials.sort_by(|a, b| a.name().cmp(b.name()));
+    watchdog::start();
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
@@ -84,7 +86,8 @@ fn trial(test: &'static Test, expected: Vec<&'static str>) -> Trial {
     } else {
         format!("{module}::{function}")
     };
-    Trial::ignorable_test(name, move || {
+    Trial::ignorable_test(name.clone(), move || {
+        let _watched = watchdog::Watched::new(&name);
         for (need, probe) in test.needs {
             if let Err(reason) = probe() {
                 return missing(need, &reason, &expected);
