@@ -221,28 +221,41 @@ fn udp_ports_and_random_ones() {
     }
 }
 
-needs!(root => the_hosts_loopback_stays_its_own);
+needs!(root, nft => the_hosts_loopback_stays_its_own);
 fn the_hosts_loopback_stays_its_own() {
     let lab = Lab::new();
     let network = network("wall", &[V4], &lab);
+    // Publishing on the loopback opens the uplink for such addresses.
     let station = Station::attach(&network, &publishing(&["127.0.0.1:8080:80"]));
-    let victim = lab
+    let _victim = lab
         .host
         .run(|| TcpListener::bind("127.0.0.1:6379"))
         .unwrap()
         .unwrap();
-    // The inside is root: it sends to 127.0.0.1 by its gateway.
-    for command in ["link set lo down", "route add 127.0.0.1/32 via 10.5.0.1"] {
-        let _ = std::panic::catch_unwind(|| crate::lab::ip(&station.namespace, command));
+    assert!(!can_connect(&station.namespace, "169.254.77.1:6379"));
+    // Worse than any member can: the network's own router sends to the host's 127.0.0.1.
+    let router = network.namespace();
+    for command in [
+        "route del local 127.0.0.1 dev lo table local",
+        "route del local 127.0.0.0/8 dev lo table local",
+        "route add 127.0.0.1/32 via 169.254.77.1 dev uplink onlink src 169.254.77.2",
+    ] {
+        crate::lab::ip(router, command);
     }
-    let all = "/proc/sys/net/ipv4/conf/all/route_localnet";
-    station
-        .namespace
-        .run(|| std::fs::write(all, "1"))
+    router
+        .run(|| std::fs::write("/proc/sys/net/ipv4/conf/all/route_localnet", "1"))
         .unwrap()
         .unwrap();
-    assert!(!can_connect(&station.namespace, "127.0.0.1:6379"));
-    drop(victim);
+    assert!(!can_connect(router, "127.0.0.1:6379"));
+    let rules = output(&lab.host, "nft", &["list", "ruleset"]);
+    let dropped = rules
+        .lines()
+        .find(|line| line.contains("the host's loopback is its own"))
+        .unwrap();
+    assert!(
+        !dropped.contains("packets 0 "),
+        "it was this rule that dropped them: {dropped}"
+    );
 }
 
 needs!(root => a_taken_port_is_refused_by_name);
