@@ -168,6 +168,9 @@ pub(crate) enum Birth {
     },
     /// A device on a parent interface.
     Child {
+        /// What it is called until it is where it belongs: kernels before 6.14 refuse a name that the parent's namespace
+        /// has already.
+        name: String,
         parent: String,
         driver: &'static str,
         device: Device,
@@ -185,10 +188,26 @@ impl Birth {
         }
     }
 
-    fn remains(&self, namespace: &Namespace, interface: &str) -> Result<Remains> {
+    /// The port in the place, if there is one.
+    fn port(&self) -> Option<&str> {
+        match self {
+            Birth::Pair { name, .. } => Some(name),
+            Birth::Child { .. } => None,
+        }
+    }
+
+    /// What the interface is called when it is born.
+    fn first_name<'a>(&'a self, interface: &'a str) -> &'a str {
+        match self {
+            Birth::Pair { .. } => interface,
+            Birth::Child { name, .. } => name,
+        }
+    }
+
+    fn remains(&self, namespace: &Namespace, index: u32) -> Result<Remains> {
         Ok(match self {
             Birth::Pair { name, .. } => Remains::Port(name.clone()),
-            Birth::Child { .. } => Remains::Inside(namespace.try_clone()?, interface.to_string()),
+            Birth::Child { .. } => Remains::Inside(namespace.try_clone()?, index),
         })
     }
 
@@ -218,9 +237,11 @@ pub(crate) struct Inside {
 }
 
 impl Inside {
-    fn configure(&self, socket: &mut Socket) -> Result<()> {
-        let index = socket.device(&self.interface)?;
+    fn configure(&self, socket: &mut Socket, index: u32, renamed: bool) -> Result<()> {
         let mut requests = Vec::with_capacity(self.addresses.len() + self.gateways.len() + 1);
+        if renamed {
+            requests.push(route::rename(index, &self.interface));
+        }
         // Addresses first: while the device is down, nobody has to be told of them.
         for address in &self.addresses {
             requests.push(route::address(
@@ -316,9 +337,12 @@ impl Ready {
     pub fn attach(self, namespace: &Namespace) -> Result<Attachment> {
         let mut requests = vec![self.birth.request(self.explain_birth(), namespace)];
         requests.extend(self.settings);
-        let remains = self.birth.remains(namespace, &self.inside.interface)?;
-        let made = self.place.make(&requests, &remains);
+        let made = self.place.make(&requests, self.birth.port());
         made.map_err(|error| self.birth.explain(error))?;
+        let first_name = self.birth.first_name(&self.inside.interface);
+        let index = namespace.route(|socket| socket.device(first_name))?;
+        let remains = self.birth.remains(namespace, index)?;
+        let renamed = first_name != self.inside.interface;
         let mut attachment = Attachment {
             addresses: self.inside.addresses.clone(),
             interface: self.inside.interface.clone(),
@@ -327,7 +351,7 @@ impl Ready {
             held: Some((remains, self.held)),
         };
         // From here on a failure drops the attachment, which takes the device back.
-        namespace.route(|socket| self.inside.configure(socket))?;
+        namespace.route(|socket| self.inside.configure(socket, index, renamed))?;
         if let (Some((remains, _)), Some(mac)) = (&attachment.held, attachment.mac) {
             attachment
                 .place

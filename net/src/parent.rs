@@ -12,6 +12,7 @@ use crate::{Error, ErrorKind, Mac, Namespace, Result};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Whom the members of a macvlan network reach on the same parent
 /// ([ip-link(8)](https://man7.org/linux/man-pages/man8/ip-link.8.html)).
@@ -147,7 +148,7 @@ impl Parent {
         let mut place = host;
         if let Some(number) = self.vlan {
             let own = Arc::new(Namespace::create()?);
-            let name = format!("vlan{number}");
+            let name = format!("amvlan{number}");
             let device = Device::new(&name)
                 .link(parent)
                 .born_in(own.as_fd())
@@ -227,7 +228,8 @@ impl Driver for ParentNetwork {
                 .mac
                 .or_else(|| addresses.first().map(|address| Mac::of(address.ip()))),
         };
-        let mut device = Device::new(&endpoint.interface).link(self.parent);
+        let name = first_name();
+        let mut device = Device::new(&name).link(self.parent);
         if let Some(mtu) = self.config.mtu {
             device = device.mtu(mtu);
         }
@@ -242,6 +244,7 @@ impl Driver for ParentNetwork {
         Ok(Ready {
             place: Arc::clone(&self.place),
             birth: Birth::Child {
+                name,
                 parent: self.config.parent.clone(),
                 driver,
                 device,
@@ -260,4 +263,11 @@ impl Driver for ParentNetwork {
             held: Held::leases(leases),
         })
     }
+}
+
+/// A name that no interface has.
+fn first_name() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed) & 0xf_ffff;
+    format!("am{:x}.{number:x}", std::process::id())
 }

@@ -51,7 +51,7 @@ pub(crate) enum Remains {
     /// A device in the place itself.
     Port(String),
     /// An interface that has no other end but in the namespace.
-    Inside(Namespace, String),
+    Inside(Namespace, u32),
 }
 
 /// What an attachment holds as long as its device is there: leases, its place on a bridge, published ports, names,
@@ -119,8 +119,8 @@ impl Place {
     }
 
     /// Carries out the requests, the first of which makes a device; leaves nothing if one of them fails.
-    pub(crate) fn make(&self, requests: &[Request], remains: &Remains) -> Result<()> {
-        let Remains::Port(port) = remains else {
+    pub(crate) fn make(&self, requests: &[Request], port: Option<&str>) -> Result<()> {
+        let Some(port) = port else {
             return self.namespace.route(|socket| socket.run(requests));
         };
         self.namespace.route(|socket| {
@@ -175,8 +175,15 @@ impl Place {
     pub(crate) fn traffic(&self, remains: &Remains) -> Result<Counters> {
         // What a port receives is what the member sends.
         let (counters, outside) = match remains {
-            Remains::Port(port) => (self.namespace.route(|socket| socket.counters(port))?, true),
-            Remains::Inside(there, name) => (there.route(|socket| socket.counters(name))?, false),
+            Remains::Port(port) => (
+                self.namespace
+                    .route(|socket| socket.counters(route::by_name(port)))?,
+                true,
+            ),
+            Remains::Inside(there, index) => (
+                there.route(|socket| socket.counters(route::by_index(*index)))?,
+                false,
+            ),
         };
         let [a, b, c, d, e, f] = counters;
         let direction = |packets, bytes, dropped| Direction {
@@ -194,11 +201,14 @@ impl Place {
     }
 
     pub(crate) fn remove_now(&self, remains: &Remains, held: Held) -> Result<()> {
-        let (namespace, device) = match remains {
-            Remains::Port(port) => (&*self.namespace, port),
-            Remains::Inside(namespace, interface) => (namespace, interface),
+        let removed = match remains {
+            Remains::Port(port) => self
+                .namespace
+                .route(|socket| socket.run(&[route::delete(port)])),
+            Remains::Inside(there, index) => {
+                there.route(|socket| socket.run(&[route::delete_index(*index)]))
+            }
         };
-        let removed = namespace.route(|socket| socket.run(&[route::delete(device)]));
         drop(held);
         match removed {
             Err(error) if error.errno() == Some(ENODEV) => Ok(()),
@@ -238,8 +248,8 @@ fn remove_in_batches(namespace: &Namespace, queue: &Receiver<Removal>) {
             match &removal.remains {
                 Remains::Port(port) => requests.push(route::group(port, ASIDE)),
                 // Each is in a namespace of its own.
-                Remains::Inside(there, interface) => {
-                    let _ = there.route(|socket| socket.run(&[route::delete(interface)]));
+                Remains::Inside(there, index) => {
+                    let _ = there.route(|socket| socket.run(&[route::delete_index(*index)]));
                 }
             }
         }

@@ -13,7 +13,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 /// The tunnel's name in the network's own namespace.
-const TUNNEL: &str = "vxlan";
+const TUNNEL: &str = "amvxlan";
 /// Where frames go whose receiver is not known, or who are for everybody.
 const EVERYBODY: [u8; 6] = [0; 6];
 

@@ -229,9 +229,34 @@ pub(crate) fn group(name: &str, group: u32) -> Request {
 }
 
 pub(crate) fn delete(name: &str) -> Request {
+    request(format!("delete {name}"), RTM_DELLINK, &by_name(name))
+}
+
+pub(crate) fn delete_index(index: u32) -> Request {
+    request(
+        format!("delete interface {index}"),
+        RTM_DELLINK,
+        &by_index(index),
+    )
+}
+
+/// Gives a device that is switched off another name.
+pub(crate) fn rename(index: u32, name: &str) -> Request {
+    let mut message = by_index(index);
+    message.attributes.push(LinkAttribute::IfName(name.into()));
+    request(format!("call the interface {name}"), RTM_NEWLINK, &message)
+}
+
+pub(crate) fn by_index(index: u32) -> LinkMessage {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    message
+}
+
+pub(crate) fn by_name(name: &str) -> LinkMessage {
     let mut message = LinkMessage::default();
     message.attributes.push(LinkAttribute::IfName(name.into()));
-    request(format!("delete {name}"), RTM_DELLINK, &message)
+    message
 }
 
 pub(crate) fn delete_group(group: u32) -> Request {
@@ -457,12 +482,10 @@ impl Socket {
             .ok_or_else(|| Error::new(ErrorKind::Missing, format!("there is no interface {name}")))
     }
 
-    /// What a device of this name has received and sent: packets and bytes each way, and packets dropped each way.
-    pub(crate) fn counters(&mut self, name: &str) -> Result<[u64; 6]> {
-        let mut message = LinkMessage::default();
-        message.attributes.push(LinkAttribute::IfName(name.into()));
-        let what = format!("read the counters of {name}");
-        let body = self.get(&request(what.clone(), RTM_GETLINK, &message))?;
+    /// What a device has received and sent: packets, bytes and packets dropped, each way.
+    pub(crate) fn counters(&mut self, device: LinkMessage) -> Result<[u64; 6]> {
+        let what = "read the counters of an interface";
+        let body = self.get(&request(what, RTM_GETLINK, &device))?;
         let unreadable = || {
             Error::new(
                 ErrorKind::Kernel,

@@ -212,3 +212,36 @@ fn no_ipvlan() -> Result<(), String> {
 fn vlan() -> Result<(), String> {
     link("vlan id 5").map_err(|_| "the kernel has no 802.1Q".into())
 }
+
+needs!(root => a_member_may_have_its_parents_name);
+fn a_member_may_have_its_parents_name() {
+    let lab = Lab::new();
+    let network = on(&lab, Parent::macvlan("wire", "out", MacvlanMode::Bridge));
+    let namespace = Namespace::create().unwrap();
+    let attachment = network
+        .plan(Endpoint::new("m").interface("out"))
+        .unwrap()
+        .attach(&namespace)
+        .unwrap();
+    assert!(ping(&namespace, "203.0.113.1".parse().unwrap(), 56));
+    assert_eq!(interfaces(&namespace), ["lo", "out"]);
+    // A name that the namespace has already is refused, and what has it stays.
+    let error = network
+        .plan(Endpoint::new("n").interface("out"))
+        .unwrap()
+        .attach(&namespace)
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with("call the interface out: File exists"),
+        "{error}"
+    );
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while interfaces(&namespace).len() > 2 {
+        assert!(std::time::Instant::now() < deadline, "something is left");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    assert!(ping(&namespace, "203.0.113.1".parse().unwrap(), 56));
+    assert!(attachment.counters().unwrap().sent.packets >= 2);
+}
