@@ -41,7 +41,10 @@ impl<'a> Assembly<'a> {
         let root = rootfs(container, engine, maker).prepare(&engine.templates)?;
         let volumes =
             Volumes::new(container.volumes.iter().cloned()).prepare(maker, root.root())?;
-        let person = user::find(container.user.as_deref(), root.root())?;
+        let person = user::find(container.user.as_deref(), |file| match root.written(file) {
+            Some(text) => text.to_string(),
+            None => user::read(root.root(), file),
+        })?;
         let name = container.name.clone().unwrap_or_else(fresh_name);
         Ok(Assembly {
             container,
@@ -224,7 +227,8 @@ pub(crate) fn privileges(
             let only = map.uids()[0].inside;
             if person.user.uid != only {
                 let problem = format!(
-                    "user {} has no id in this user namespace, which has {only} only",
+                    "user {} has no id in this user namespace, which has {only} only: give it more by \
+                     IdMap::subordinate(), `--userns auto` on the command line",
                     person.user.uid
                 );
                 return Err(Error::Invalid(problem));

@@ -209,6 +209,8 @@ impl<'a> Exec<'a> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root =
             open(&root, flags, Mode::empty()).map_err(|e| Error::os(format!("open {root}"), e))?;
-        user::find(self.container.user.as_deref(), Some(root.as_fd()))
+        user::find(self.container.user.as_deref(), |file| {
+            user::read(Some(root.as_fd()), file)
+        })
     }
 }

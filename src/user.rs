@@ -14,8 +14,9 @@ pub(crate) struct Person {
     pub(crate) home: String,
 }
 
-/// Finds a user in docker's form: `USER[:GROUP]`, each a name or a number. Names are looked up in the root tree's own files.
-pub(crate) fn find(text: Option<&str>, root: Option<BorrowedFd<'_>>) -> Result<Person> {
+/// Finds a user in docker's form: `USER[:GROUP]`, each a name or a number. Names are looked up in the root tree's own files,
+/// which `read` gives.
+pub(crate) fn find(text: Option<&str>, read: impl Fn(&str) -> String) -> Result<Person> {
     let Some(text) = text else {
         return Ok(Person {
             user: number(0, 0),
@@ -25,9 +26,7 @@ pub(crate) fn find(text: Option<&str>, root: Option<BorrowedFd<'_>>) -> Result<P
     let (user, group) = text
         .split_once(':')
         .map_or((text, None), |(user, group)| (user, Some(group)));
-    let passwd = read(root, "etc/passwd");
-    let groups = read(root, "etc/group");
-    person(user, group, &passwd, &groups)
+    person(user, group, &read("etc/passwd"), &read("etc/group"))
 }
 
 fn person(user: &str, group: Option<&str>, passwd: &str, groups: &str) -> Result<Person> {
@@ -110,7 +109,7 @@ fn unknown(what: &str, name: &str, file: &str) -> Error {
 }
 
 /// A file of the root tree, resolved inside of it; empty if it is missing, or cannot be seen from here.
-fn read(root: Option<BorrowedFd<'_>>, file: &str) -> String {
+pub(crate) fn read(root: Option<BorrowedFd<'_>>, file: &str) -> String {
     let Some(root) = root else {
         return String::new();
     };

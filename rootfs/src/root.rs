@@ -31,12 +31,19 @@ pub(crate) struct Made {
     pub parts: Vec<(&'static str, ampoule_mounts::Ready, &'static str)>,
     /// The root as the host sees it, where it does.
     pub seen: Option<Arc<OwnedFd>>,
+    /// Files whose content is known without looking.
+    pub written: &'static [(&'static str, &'static str)],
 }
 
 impl Made {
     fn of(tree: ampoule_mounts::Ready) -> Made {
-        let (parts, seen) = (Vec::new(), None);
-        Made { tree, parts, seen }
+        let (parts, seen, written) = (Vec::new(), None, &[]);
+        Made {
+            tree,
+            parts,
+            seen,
+            written,
+        }
     }
 }
 

@@ -236,6 +236,14 @@ impl Ready {
         self.root.tree.root().or(seen)
     }
 
+    /// What a file of the tree holds, where this library writes it: `etc/passwd` and `etc/group` of the host view.
+    pub fn written(&self, file: &str) -> Option<&'static str> {
+        let mut written = self.root.written.iter();
+        written
+            .find(|(name, _)| *name == file)
+            .map(|(_, text)| *text)
+    }
+
     fn draft(&self, draft: &mut Draft) -> Result<()> {
         let why = "modes are meant as they are given";
         draft.child(Phase::Mounts, Call::Umask { mask: 0 }, why);

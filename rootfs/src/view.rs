@@ -49,8 +49,12 @@ pub(crate) fn make(
     };
     let tree = skeleton(view, owner)?.prepare(maker)?;
     let parts = vec![("etc", etc, "users, certificates and the linker's cache")];
-    let seen = None;
-    Ok(Made { tree, parts, seen })
+    Ok(Made {
+        tree,
+        parts,
+        seen: None,
+        written: &[("etc/passwd", PASSWD), ("etc/group", GROUP)],
+    })
 }
 
 /// The root directory: private, in memory, with the machine's programs in it.
