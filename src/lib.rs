@@ -18,7 +18,7 @@
 //!
 //! - [`Container`] mirrors [`std::process::Command`], [`Child`] its child. Both can be used from any thread of any program.
 //! - [`Container::plan`] gives the system calls that start it, in order, each with its *why*: print it.
-//! - [`Report`] says why a container ended and what it used.
+//! - [`doctor()`] says what this machine allows, with cause and remedy; [`Report`] says why a container ended and what it used.
 //!
 //! The primitives are crates of their own, and can be used without this one: [`plan`], [`namespaces`], [`privileges`],
 //! [`cgroups`], [`rootfs`], [`volumes`], [`net`].
@@ -26,6 +26,7 @@
 mod assembly;
 mod child;
 mod container;
+mod doctor;
 mod engine;
 mod error;
 mod exec;
@@ -37,6 +38,7 @@ mod user;
 
 pub use child::Child;
 pub use container::{Container, Seccomp};
+pub use doctor::{Finding, Level, doctor};
 pub use engine::gc;
 pub use error::{Error, ErrorKind, Result};
 pub use exec::Exec;

@@ -59,7 +59,10 @@ impl From<ampoule::Error> for Failure {
             ErrorKind::ProgramNotExecutable => 126,
             _ => Failure::OURS,
         };
-        let message = error.to_string();
+        let mut message = error.to_string();
+        if error.kind() == ErrorKind::Refused {
+            message.push_str("\n  `ampoule doctor` shows what this machine allows");
+        }
         Failure { message, code }
     }
 }

@@ -5,6 +5,7 @@
 // A command prints its errors, unlike a library.
 #![allow(clippy::print_stderr)]
 
+mod doctor;
 mod failure;
 mod gc;
 mod run;
@@ -24,6 +25,7 @@ struct Ampoule {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     Run(Box<run::Run>),
+    Doctor(doctor::Doctor),
     Gc(gc::Gc),
 }
 
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
         .map_err(Failure::from)
         .and_then(|ampoule| match ampoule.command {
             Command::Run(run) => run.run(),
+            Command::Doctor(doctor) => doctor.run(),
             Command::Gc(gc) => gc.run(),
         });
     done.unwrap_or_else(|failure| failure.report())

@@ -1,6 +1,6 @@
 //! A container through the facade.
 
-use ampoule::{Container, Ending, ErrorKind, Network, Root};
+use ampoule::{Container, Ending, ErrorKind, Level, Network, Root};
 use needs::needs;
 use std::time::Duration;
 
@@ -77,4 +77,44 @@ fn a_program_joins() {
         "{}",
         text(&output.stderr)
     );
+}
+
+needs!(root => a_user_is_found_by_name_on_the_host_view);
+fn a_user_is_found_by_name_on_the_host_view() {
+    let output = Container::new("id").user("nobody").output().unwrap();
+    assert_eq!(
+        text(&output.stdout),
+        "uid=65534(nobody) gid=65534(nogroup) groups=65534(nogroup)\n"
+    );
+    let error = Container::new("id").user("nobdy").output().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+}
+
+needs!(user_namespaces => the_doctor_says_how_it_is);
+fn the_doctor_says_how_it_is() {
+    let findings = ampoule::doctor();
+    let topics: Vec<&str> = findings.iter().map(|finding| finding.topic).collect();
+    for topic in [
+        "kernel",
+        "namespaces",
+        "seccomp",
+        "overlay",
+        "user namespaces",
+        "cgroups",
+        "container",
+    ] {
+        assert!(topics.contains(&topic), "{topic} is not in {topics:?}");
+    }
+    for finding in &findings {
+        assert_eq!(
+            finding.cause.is_some(),
+            finding.level != Level::Ok,
+            "{finding:?}"
+        );
+        assert_ne!(
+            finding.level,
+            Level::Missing,
+            "containers start in these tests: {finding:?}"
+        );
+    }
 }
