@@ -44,6 +44,15 @@ pub enum Error {
         /// What is wrong, and what was expected.
         message: String,
     },
+    /// A step of a build failed.
+    #[error("build line {line}: {cause}")]
+    Build {
+        /// The line in the Dockerfile.
+        line: usize,
+        /// What went wrong.
+        #[source]
+        cause: Box<Error>,
+    },
     /// A system call failed.
     #[error("{action} {path:?}: {source}{}", hint(source))]
     Io {
@@ -164,6 +173,7 @@ impl Error {
             Self::Limit { .. } => ErrorKind::Limit,
             Self::NotFound { .. } => ErrorKind::NotFound,
             Self::Busy { .. } => ErrorKind::Busy,
+            Self::Build { cause, .. } => cause.kind(),
             Self::Network { .. } => ErrorKind::Network,
             Self::Refused { status, .. } => match status {
                 401 | 403 => ErrorKind::Denied,

@@ -2,6 +2,8 @@
 
 #[path = "kernel/archive.rs"]
 mod archive;
+#[path = "kernel/build.rs"]
+mod build;
 #[path = "kernel/commit.rs"]
 mod commit;
 #[path = "kernel/faults.rs"]

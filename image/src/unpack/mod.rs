@@ -22,8 +22,8 @@ pub use compression::Compression;
 pub use ownership::{IdRange, Ownership};
 pub use pipeline::unpack;
 pub(crate) use settle::xattrs;
-pub(crate) use tree::{follow, split};
-pub(crate) use whiteout::{is_overlay_xattr, is_whiteout};
+pub(crate) use tree::{follow, open_beneath, split};
+pub(crate) use whiteout::{is_opaque_directory, is_overlay_xattr, is_whiteout};
 
 use crate::Digest;
 use std::collections::BTreeSet;

@@ -201,7 +201,7 @@ pub(super) fn open_to_change(root: &OwnedFd, path: &[u8]) -> Result<Option<Owned
 }
 
 /// No link, no `..` and no mount leads out of the root.
-pub(super) fn open_beneath(
+pub(crate) fn open_beneath(
     root: &OwnedFd,
     path: &[u8],
     flags: OFlags,

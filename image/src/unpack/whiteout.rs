@@ -1,6 +1,7 @@
 //! Names that mean "not there any more", in archives and on the disk.
 
 use rustix::fs::{FileType, Stat};
+use std::os::fd::OwnedFd;
 
 /// What the last component of an entry's name says.
 #[derive(Debug, PartialEq, Eq)]
@@ -45,6 +46,15 @@ pub(super) fn opaque_xattr(user_xattrs: bool) -> &'static str {
         true => "user.overlay.opaque",
         false => "trusted.overlay.opaque",
     }
+}
+
+/// Whether a directory hides what the layers below have in it, in either spelling.
+pub(crate) fn is_opaque_directory(directory: &OwnedFd) -> bool {
+    let mut value = [0; 8];
+    [false, true].into_iter().any(|user_xattrs| {
+        let read = rustix::fs::fgetxattr(directory, opaque_xattr(user_xattrs), &mut value);
+        read.is_ok_and(|length| value[..length] == *b"y")
+    })
 }
 
 #[cfg(test)]
