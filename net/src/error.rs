@@ -30,6 +30,8 @@ pub enum ErrorKind {
     Missing,
     /// The kernel has no such driver.
     Unsupported,
+    /// A program of others, such as a CNI plugin, failed, hung, or answered nonsense.
+    Plugin,
     /// The caller lacks a privilege.
     Denied,
     /// The kernel or the machine refused for a reason of its own; see the error's source.

@@ -29,6 +29,8 @@
 mod address;
 #[cfg(feature = "drivers")]
 mod bridge;
+#[cfg(feature = "cni")]
+mod cni;
 #[cfg(feature = "drivers")]
 mod dns;
 #[cfg(feature = "drivers")]
@@ -51,6 +53,9 @@ mod policy;
 mod pool;
 #[cfg(feature = "drivers")]
 mod ports;
+
+#[cfg(feature = "cni")]
+pub use cni::{Chain, ConfList, Joined};
 
 #[cfg(feature = "drivers")]
 pub use {

@@ -1,6 +1,7 @@
 //! Tests of networks on the running kernel. All traffic stays in namespaces that the tests make.
 
 mod bridge;
+mod cni;
 mod lab;
 mod names;
 mod namespace;
@@ -22,6 +23,13 @@ fn scratch() -> PathBuf {
 }
 
 fn main() -> std::process::ExitCode {
+    // Some tests hold thousands of leases and ports, each an open file.
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let most = rustix::process::Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    let _ = rustix::process::setrlimit(rustix::process::Resource::Nofile, most);
     // A test runs this binary again as an owner to be killed.
     if let (Ok(host), Ok(directory)) = (
         std::env::var("AMPOULE_NET_OWNER"),
