@@ -141,7 +141,7 @@ pub const SECONDS: Duration = Duration::from_secs(10);
 
 /// Where the locks of a test's parent are kept.
 pub fn locks(parent: &str) -> PathBuf {
-    std::env::temp_dir().join("ampoule-test-locks").join(parent)
+    std::env::temp_dir().join(format!("{parent}-locks"))
 }
 
 fn lock_files(dir: &Path, found: &mut Vec<String>) {
