@@ -11,6 +11,9 @@ use ampoule_rootfs::Maker;
 use std::ffi::OsStr;
 use std::io::{PipeReader, PipeWriter, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::{Acquire, Release};
 use std::time::{Duration, Instant};
 
 /// How long a killed container may take to be gone.
@@ -31,7 +34,7 @@ pub struct Child {
     pub(crate) process: Process,
     pub(crate) cgroup: Limited,
     started: Instant,
-    timed_out: bool,
+    pub(crate) timed_out: Arc<AtomicBool>,
     report: Option<Report>,
 }
 
@@ -67,7 +70,7 @@ impl Child {
             terminal,
         } = pipes;
         let container = container.clone();
-        let (timed_out, report) = (false, None);
+        let (timed_out, report) = (Arc::default(), None);
         Child {
             stdin,
             stdout,
@@ -162,11 +165,7 @@ impl Child {
     /// [`Error::Cgroup`] if what it used cannot be read.
     pub fn wait(&mut self) -> Result<Report> {
         drop(self.stdin.take());
-        let left = self
-            .container
-            .timeout
-            .map(|timeout| timeout.saturating_sub(self.started.elapsed()));
-        match left {
+        match self.time_left() {
             Some(left) => {
                 if self.process.wait_timeout(left)?.is_none() {
                     self.time_out()?;
@@ -185,11 +184,7 @@ impl Child {
     /// As for [`wait`](Child::wait).
     pub fn try_wait(&mut self) -> Result<Option<Report>> {
         if self.process.try_wait()?.is_none() {
-            let over = self
-                .container
-                .timeout
-                .is_some_and(|timeout| self.started.elapsed() >= timeout);
-            if !over {
+            if self.time_left() != Some(Duration::ZERO) {
                 return Ok(None);
             }
             self.time_out()?;
@@ -213,8 +208,14 @@ impl Child {
         })
     }
 
+    /// What is left of its [timeout](Container::timeout).
+    pub(crate) fn time_left(&self) -> Option<Duration> {
+        let timeout = self.container.timeout?;
+        Some(timeout.saturating_sub(self.started.elapsed()))
+    }
+
     pub(crate) fn time_out(&mut self) -> Result<()> {
-        self.timed_out = true;
+        self.timed_out.store(true, Release);
         self.kill()?;
         match self.process.wait_timeout(DEADLINE)? {
             Some(_) => Ok(()),
@@ -232,7 +233,7 @@ impl Child {
         let report = Report::new(
             ended,
             &stats,
-            self.timed_out,
+            self.timed_out.load(Acquire),
             self.started.elapsed(),
             self.process.times(),
         );

@@ -20,6 +20,8 @@
 //! - [`Container::plan`] gives the system calls that start it, in order, each with its *why*: print it.
 //! - [`doctor()`] says what this machine allows, with cause and remedy; [`Report`] says why a container ended and what it used.
 //!
+//! - `ampoule::tokio` mirrors `tokio::process`, with the feature `tokio`.
+//!
 //! The primitives are crates of their own, and can be used without this one: [`plan`], [`namespaces`], [`privileges`],
 //! [`cgroups`], [`rootfs`], [`volumes`], [`net`].
 
@@ -34,6 +36,8 @@ mod limits;
 mod network;
 mod report;
 mod stdio;
+#[cfg(feature = "tokio")]
+pub mod tokio;
 mod user;
 
 pub use child::Child;

@@ -2,6 +2,7 @@
 
 mod container;
 mod death;
+mod tokio;
 
 fn main() -> std::process::ExitCode {
     death::die_if_asked();
