@@ -15,7 +15,7 @@ use ampoule_privileges::Privileges;
 use ampoule_privileges::capabilities::{Capabilities, CapabilitySet};
 use ampoule_rootfs::{Maker, Rootfs, Sys};
 use ampoule_volumes::Volumes;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -68,7 +68,7 @@ impl<'a> Assembly<'a> {
     /// Makes the cgroup, plays the plan, and hands the child over.
     pub(crate) fn start(self, adjust: impl FnOnce(&mut Plan)) -> Result<Child> {
         let (cgroup, entry) = limits::create(self.engine, &self.name, &self.container.resources)?;
-        let (streams, pipes) = Streams::new(self.container)?;
+        let (streams, pipes) = Streams::new(self.container, self.root.terminals())?;
         let command = self.command(&streams)?;
         let mut plan = self.draft(&command, &entry)?.finish()?;
         adjust(&mut plan);
@@ -263,10 +263,13 @@ impl Streams {
         })
     }
 
-    /// The container's ends, and the caller's.
-    pub(crate) fn new(container: &Container) -> Result<(Streams, Pipes)> {
+    /// The container's ends, and the caller's. A terminal is one of `terminals`, else one of the host's.
+    pub(crate) fn new(
+        container: &Container,
+        terminals: Option<BorrowedFd<'_>>,
+    ) -> Result<(Streams, Pipes)> {
         if let Some((columns, rows)) = container.terminal {
-            let terminal = Terminal::open(None)?;
+            let terminal = Terminal::open(terminals)?;
             terminal.resize(columns, rows)?;
             let slave = Arc::new(terminal.slave);
             let fds = [Some(slave.clone()), Some(slave.clone()), Some(slave)];

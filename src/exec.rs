@@ -108,7 +108,7 @@ impl<'a> Exec<'a> {
     /// # Errors
     /// Whatever would keep it from being prepared.
     pub fn plan(&self) -> Result<Plan> {
-        let (streams, _) = Streams::new(&self.container)?;
+        let (streams, _) = Streams::new(&self.container, None)?;
         self.draft(&streams)
     }
 
@@ -118,7 +118,7 @@ impl<'a> Exec<'a> {
     /// As for [`Container::spawn`].
     pub fn spawn(&self) -> Result<Child> {
         let started = Instant::now();
-        let (streams, pipes): (_, Pipes) = Streams::new(&self.container)?;
+        let (streams, pipes): (_, Pipes) = Streams::new(&self.container, None)?;
         let plan = self.draft(&streams)?;
         drop(streams);
         let process = launch(plan)?;

@@ -50,6 +50,8 @@ pub struct Ready {
 struct Devices {
     tree: mounts::Ready,
     pts: Mount,
+    /// The same, where the host has made it.
+    terminals: Option<Arc<OwnedFd>>,
     shm: Mount,
 }
 
@@ -186,9 +188,17 @@ impl Rootfs {
             Maker::Host => mount.create().map(Mount::handed),
             Maker::Child => Ok(mount),
         };
+        let mut pts = dev.pts(self.maker);
+        let mut terminals = None;
+        if self.maker == Maker::Host {
+            let mount = Arc::new(pts.create()?);
+            terminals = Some(mount.clone());
+            pts = Mount::handed(mount);
+        }
         Ok(Some(Devices {
             tree: dev.prepare(self.maker, templates)?,
-            pts: made(dev.pts(self.maker))?,
+            pts,
+            terminals,
             shm: made(owned(dev.shared_memory()))?,
         }))
     }
@@ -234,6 +244,12 @@ impl Ready {
         use std::os::fd::AsFd;
         let seen = self.root.seen.as_deref().map(AsFd::as_fd);
         self.root.tree.root().or(seen)
+    }
+
+    /// The container's own terminals, its `/dev/pts`, where the host has made them: one that is opened there has a name inside.
+    pub fn terminals(&self) -> Option<BorrowedFd<'_>> {
+        use std::os::fd::AsFd;
+        Some(self.dev.as_ref()?.terminals.as_deref()?.as_fd())
     }
 
     /// What a file of the tree holds, where this library writes it: `etc/passwd` and `etc/group` of the host view.
