@@ -9,6 +9,7 @@ mod signals;
 mod values;
 
 use crate::failure::{Failure, Result, say};
+use ampoule::Report;
 use ampoule::privileges::capabilities::CapabilitySet;
 use ampoule::privileges::limits::Rlimit;
 use relay::Relay;
@@ -62,7 +63,7 @@ pub struct Run {
     #[arg(short = 'h', long, value_name = "NAME")]
     hostname: Option<String>,
     /// Kill everything inside after this time, such as 5s
-    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    #[arg(long, value_name = "TIME", value_parser = values::duration, allow_negative_numbers = true)]
     timeout: Option<Duration>,
     /// Run a small process 1 that reaps orphans and passes signals on
     #[arg(long)]
@@ -92,16 +93,16 @@ pub struct Run {
     shm_size: Option<u64>,
 
     /// The most memory, such as 64m; there is no swap beside it
-    #[arg(short, long, value_name = "BYTES", value_parser = values::bytes, help_heading = "Limits")]
+    #[arg(short, long, value_name = "BYTES", value_parser = values::bytes, allow_negative_numbers = true, help_heading = "Limits")]
     memory: Option<u64>,
     /// The most memory and swap together; -1 for no limit on swap
-    #[arg(long, value_name = "BYTES", value_parser = values::byte_count, requires = "memory", allow_hyphen_values = true, help_heading = "Limits")]
+    #[arg(long, value_name = "BYTES", value_parser = values::byte_count, requires = "memory", allow_negative_numbers = true, help_heading = "Limits")]
     memory_swap: Option<Count>,
     /// How many processors' time: 0.5 is half of one
     #[arg(
         long,
         value_name = "NUMBER",
-        allow_hyphen_values = true,
+        allow_negative_numbers = true,
         help_heading = "Limits"
     )]
     cpus: Option<f64>,
@@ -112,7 +113,7 @@ pub struct Run {
     #[arg(long, value_name = "LIST", help_heading = "Limits")]
     cpuset_cpus: Option<String>,
     /// The most processes and threads; -1 for no limit
-    #[arg(long, value_name = "NUMBER", value_parser = values::count, allow_hyphen_values = true, help_heading = "Limits")]
+    #[arg(long, value_name = "NUMBER", value_parser = values::count, allow_negative_numbers = true, help_heading = "Limits")]
     pids_limit: Option<Count>,
     /// A limit of each process, such as nofile=1024:2048
     #[arg(long, value_name = "NAME=SOFT[:HARD]", help_heading = "Limits")]
@@ -121,7 +122,7 @@ pub struct Run {
     #[arg(
         long,
         value_name = "NUMBER",
-        allow_hyphen_values = true,
+        allow_negative_numbers = true,
         help_heading = "Limits"
     )]
     oom_score_adj: Option<i32>,
@@ -171,9 +172,13 @@ impl Run {
         let ended = Session::prepare(relay.transpose()?, self.timeout)
             .and_then(|session| session.play(&container));
         if let Some(format) = self.report {
-            format.print(&ended);
+            return format.print(ended);
         }
-        let code = ended?.code();
-        Ok(ExitCode::from(u8::try_from(code).unwrap_or(Failure::OURS)))
+        Ok(code(&ended?))
     }
+}
+
+/// What the shell gets to know.
+fn code(report: &Report) -> ExitCode {
+    ExitCode::from(u8::try_from(report.code()).unwrap_or(Failure::OURS))
 }

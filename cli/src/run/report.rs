@@ -1,9 +1,11 @@
 //! `--report`: why a container ended, and what it used.
 
+use super::code;
 use crate::failure::{Failure, Result};
 use ampoule::namespaces::signal;
 use ampoule::{Ending, Report};
 use serde_json::{Map, Value, json};
+use std::process::ExitCode;
 use std::time::Duration;
 
 /// How a report is printed.
@@ -16,14 +18,23 @@ pub enum Format {
 }
 
 impl Format {
-    /// Prints it on standard error, where the program's own output does not go. Of a container that did not start people are
-    /// told anyway.
-    pub fn print(self, ended: &Result<Report>) {
+    /// Prints it on standard error, where the program's own output does not go. For programs a container that did not start
+    /// has a report as well, in place of the message.
+    pub fn print(self, ended: Result<Report>) -> Result<ExitCode> {
         match (self, ended) {
-            (Format::Human, Ok(report)) => eprintln!("{report}"),
-            (Format::Human, Err(_)) => {}
-            (Format::Json, Ok(report)) => eprintln!("{}", json(report)),
-            (Format::Json, Err(failure)) => eprintln!("{}", not_started(failure)),
+            (Format::Human, Ok(report)) => {
+                eprintln!("{report}");
+                Ok(code(&report))
+            }
+            (Format::Json, Ok(report)) => {
+                eprintln!("{}", json(&report));
+                Ok(code(&report))
+            }
+            (Format::Human, Err(failure)) => Err(failure),
+            (Format::Json, Err(failure)) => {
+                eprintln!("{}", not_started(&failure));
+                Ok(ExitCode::from(failure.code))
+            }
         }
     }
 }
