@@ -60,3 +60,8 @@ pub use ampoule_rootfs as rootfs;
 pub use ampoule_rootfs::{Overlay, Root, Upper};
 pub use ampoule_volumes as volumes;
 pub use ampoule_volumes::{Bind, Tmpfs, Volume};
+
+/// The README's program is compiled with the documentation's.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
