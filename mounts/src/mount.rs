@@ -153,6 +153,10 @@ impl Mount {
         self.set.is_empty() && self.propagation.is_none() && self.idmap.is_none()
     }
 
+    pub(crate) fn is_overlay(&self) -> bool {
+        matches!(self.source, Source::Overlay(_))
+    }
+
     /// How error texts and plans call it.
     pub(crate) fn title(&self) -> String {
         match &self.source {

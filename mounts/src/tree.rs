@@ -264,6 +264,15 @@ impl Ready {
         }
     }
 
+    /// How many mounts it leaves on the child's `/` when it is [attached](Ready::attach) elsewhere: they go with the old root,
+    /// and each has to be unmounted.
+    pub fn beneath(&self) -> usize {
+        match self {
+            Ready::Planted(planted) => usize::from(planted.under.is_some()),
+            Ready::Described(tree) => usize::from(tree.base.is_overlay()),
+        }
+    }
+
     /// Lets the child attach it; `name` is how the plan calls it, `why` what it is for.
     ///
     /// # Errors

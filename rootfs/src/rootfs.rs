@@ -277,13 +277,19 @@ impl Ready {
         if let (Some(prepared), Some(files)) = (&self.files, files) {
             prepared.place(draft, files)?;
         }
-        pivot(draft, root)?;
+        pivot(draft, root, self.beneath())?;
         self.masks
             .contribute(self.description.maker, draft, Places { proc, sys })?;
         if self.description.read_only {
             seal(draft, root)?;
         }
         Ok(())
+    }
+
+    /// How many mounts lie between the old root and the new one.
+    fn beneath(&self) -> usize {
+        let files = usize::from(self.files.is_some());
+        self.visible.len() + files + self.root.tree.beneath()
     }
 
     /// The root tree is attached, and becomes the working directory.
@@ -411,28 +417,26 @@ impl Part for Ready {
 }
 
 /// The root tree becomes `/`, and nothing of the old one can be reached any more.
-fn pivot(draft: &mut Draft, root: Slot) -> Result<()> {
+///
+/// A path that ends on a pile of mounts means the topmost, and an unmount takes only that: what lies on the old root goes
+/// first, or the old root would stay, and whoever joins the mount namespace would find himself in it.
+fn pivot(draft: &mut Draft, root: Slot, beneath: usize) -> Result<()> {
     let here = || path(".");
-    let pivot = Call::PivotRoot {
-        new: here()?,
-        old: here()?,
-    };
-    let steps = [
-        (Call::Fchdir { fd: root.into() }, "from inside the new root"),
-        (pivot, "the tree becomes /, with the old root on top of it"),
-        (
-            Call::Umount2 { path: here()? },
-            "the old root goes, and with it every mount of the host",
-        ),
-        (
-            Call::Chdir { path: path("/")? },
-            "the working directory is inside",
-        ),
-        (Call::Umask { mask: 0o022 }, "the usual"),
-    ];
-    for (call, why) in steps {
-        draft.child(Phase::Root, call, why);
+    let root_phase = Phase::Root;
+    let enter = Call::Fchdir { fd: root.into() };
+    draft.child(root_phase, enter, "from inside the new root");
+    let (new, old) = (here()?, here()?);
+    let why = "the tree becomes /, with the old root on top of it";
+    draft.child(root_phase, Call::PivotRoot { new, old }, why);
+    for _ in 0..beneath {
+        let why = "what lies on the old root goes before it";
+        draft.child(root_phase, Call::Umount2 { path: here()? }, why);
     }
+    let why = "the old root goes, and with it every mount of the host";
+    draft.child(root_phase, Call::Umount2 { path: here()? }, why);
+    let why = "the working directory is inside";
+    draft.child(root_phase, Call::Chdir { path: path("/")? }, why);
+    draft.child(root_phase, Call::Umask { mask: 0o022 }, "the usual");
     Ok(())
 }
 

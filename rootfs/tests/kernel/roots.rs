@@ -196,3 +196,17 @@ fn paths_of_layers_are_not_shown() {
     let secret = scratch.path().file_name().unwrap().to_str().unwrap();
     assert!(!said.contains(secret), "{said}");
 }
+
+needs!(overlay, busybox => nothing_of_the_old_root_stays_on_the_new_one);
+fn nothing_of_the_old_root_stays_on_the_new_one() {
+    let scratch = Scratch::new();
+    let overlay = Overlay::new(layers(&scratch)).upper(Upper::Memory { size: 1 << 20 });
+    let mut described = rootfs(Root::overlay(overlay));
+    described.file("/hosts", "127.0.0.1 localhost\n");
+    // Whoever joins the mount namespace begins at the topmost of these.
+    let said = say(&described, "cat /proc/self/mountinfo");
+    let roots = said
+        .lines()
+        .filter(|line| line.split(' ').nth(4) == Some("/"));
+    assert_eq!(roots.count(), 1, "{said}");
+}
