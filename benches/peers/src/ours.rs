@@ -1,0 +1,67 @@
+//! Ampoule, in process.
+
+use crate::place::Place;
+use crate::table::Sample;
+use ampoule::net::{Namespace, Pool};
+use ampoule::{Child, Container, Network, Overlay, Root, Stdio, Upper};
+use anyhow::ensure;
+use std::time::Instant;
+
+pub const MEMORY: u64 = 64 << 20;
+pub const CPUS: f64 = 0.5;
+pub const PIDS: u64 = 32;
+
+/// Everything on: new namespaces, five layers and an upper directory in memory, masks, Docker's capabilities and filter,
+/// limits of memory, processor and processes.
+pub fn container(place: &Place, program: &str) -> Container {
+    let mut container = Container::new(program);
+    let overlay = Overlay::new(&place.layers).upper(Upper::Memory { size: MEMORY });
+    container
+        .root(Root::overlay(overlay))
+        .memory(MEMORY)
+        .cpus(CPUS)
+        .pids(PIDS)
+        .stdin(Stdio::Null)
+        .stdout(Stdio::Null)
+        .stderr(Stdio::Null);
+    container
+}
+
+pub fn start(container: &Container) -> anyhow::Result<Sample> {
+    let began = Instant::now();
+    let mut child = container.spawn()?;
+    let executed = began.elapsed();
+    let report = child.wait()?;
+    let ended = began.elapsed();
+    ensure!(report.success(), "{report}");
+    Ok((Some(executed), ended))
+}
+
+/// With a network namespace that was made before.
+pub fn start_pooled(container: &mut Container, pool: &Pool<Namespace>) -> anyhow::Result<Sample> {
+    pool.wait_full(std::time::Duration::from_secs(5));
+    let began = Instant::now();
+    container.network(Network::namespace(pool.take()?));
+    let mut child = container.spawn()?;
+    let executed = began.elapsed();
+    let report = child.wait()?;
+    let ended = began.elapsed();
+    // The last reference to the namespace goes, outside of what is measured: the kernel takes it down by itself.
+    container.network(Network::none());
+    ensure!(report.success(), "{report}");
+    Ok((Some(executed), ended))
+}
+
+pub fn exec(child: &Child) -> anyhow::Result<Sample> {
+    let began = Instant::now();
+    let mut exec = child.exec("/bin/true");
+    exec.stdin(Stdio::Null)
+        .stdout(Stdio::Null)
+        .stderr(Stdio::Null);
+    let mut program = exec.spawn()?;
+    let executed = began.elapsed();
+    let report = program.wait()?;
+    let ended = began.elapsed();
+    ensure!(report.success(), "{report}");
+    Ok((Some(executed), ended))
+}
