@@ -8,7 +8,6 @@ use crate::limits::{self, Entry};
 use crate::network::Kind;
 use crate::stdio::{self, Stdio};
 use crate::user::{self, Person};
-use ampoule_cgroups::Cgroup;
 use ampoule_namespaces::{Command, IdMap, Isolation, Namespaces, Starter, Terminal, launch};
 use ampoule_plan::{Draft, Part, Plan};
 use ampoule_privileges::Privileges;
@@ -22,14 +21,14 @@ use std::time::Instant;
 
 /// Everything that one start is made of, prepared.
 pub(crate) struct Assembly<'a> {
-    container: &'a Container,
-    engine: &'static Engine,
-    name: String,
+    pub(crate) container: &'a Container,
+    pub(crate) engine: &'static Engine,
+    pub(crate) name: String,
     maker: Maker,
-    root: ampoule_rootfs::Ready,
-    volumes: ampoule_volumes::Ready,
+    pub(crate) root: Option<ampoule_rootfs::Ready>,
+    pub(crate) volumes: Option<ampoule_volumes::Ready>,
     person: Person,
-    started: Instant,
+    pub(crate) started: Instant,
 }
 
 impl<'a> Assembly<'a> {
@@ -51,11 +50,44 @@ impl<'a> Assembly<'a> {
             engine,
             name,
             maker,
-            root,
-            volumes,
+            root: Some(root),
+            volumes: Some(volumes),
             person,
             started,
         })
+    }
+
+    /// For a program whose container is there already: its root tree is not seen from here, so its user must be a number.
+    pub(crate) fn of_program(container: &'a Container) -> Result<Assembly<'a>> {
+        let engine = Engine::shared();
+        Ok(Assembly {
+            container,
+            engine,
+            name: String::new(),
+            maker: engine.maker(),
+            root: None,
+            volumes: None,
+            person: user::find(container.user.as_deref(), |_| String::new())?,
+            started: Instant::now(),
+        })
+    }
+
+    /// What is known of the container's inside once it runs.
+    pub(crate) fn inside(&self) -> Inside {
+        Inside {
+            maker: self.maker,
+            id_map: id_map(self.container, self.maker),
+        }
+    }
+
+    /// The name that the container calls itself.
+    pub(crate) fn hostname(&self) -> &str {
+        self.container.hostname.as_deref().unwrap_or(&self.name)
+    }
+
+    /// What its programs may do.
+    pub(crate) fn privileges(&self) -> Result<Privileges> {
+        privileges(self.container, self.engine, &self.person, self.maker)
     }
 
     /// The plan, with the streams of the caller.
@@ -68,19 +100,15 @@ impl<'a> Assembly<'a> {
     /// Makes the cgroup, plays the plan, and hands the child over.
     pub(crate) fn start(self, adjust: impl FnOnce(&mut Plan)) -> Result<Child> {
         let (cgroup, entry) = limits::create(self.engine, &self.name, &self.container.resources)?;
-        let (streams, pipes) = Streams::new(self.container, self.root.terminals())?;
+        let (streams, pipes) = self.streams()?;
         let command = self.command(&streams)?;
         let mut plan = self.draft(&command, &entry)?.finish()?;
         adjust(&mut plan);
         drop((streams, command, entry));
         let process = launch(plan)?;
-        let inside = Inside {
-            maker: self.maker,
-            id_map: id_map(self.container, self.maker),
-        };
         Ok(Child::new(
             self.container,
-            inside,
+            self.inside(),
             process,
             cgroup,
             pipes,
@@ -92,7 +120,7 @@ impl<'a> Assembly<'a> {
     fn draft(&self, command: &Command, entry: &Entry) -> Result<Draft> {
         let mut draft = Draft::new();
         let isolation = self.isolation()?;
-        let privileges = privileges(self.container, self.engine, &self.person, self.maker)?;
+        let privileges = self.privileges()?;
         let parts: [&dyn Part; 6] = [
             &isolation,
             entry,
@@ -107,7 +135,7 @@ impl<'a> Assembly<'a> {
         Ok(draft)
     }
 
-    fn isolation(&self) -> Result<Isolation> {
+    pub(crate) fn isolation(&self) -> Result<Isolation> {
         let mut kinds = Namespaces::all() - Namespaces::CLONE_NEWTIME - Namespaces::CLONE_NEWUSER;
         let mut isolation = Isolation::new();
         match &self.container.network.0 {
@@ -126,13 +154,26 @@ impl<'a> Assembly<'a> {
             kinds.insert(Namespaces::CLONE_NEWUSER);
             isolation.id_map(map);
         }
-        isolation
-            .unshare(kinds)
-            .hostname(self.container.hostname.as_deref().unwrap_or(&self.name));
+        isolation.unshare(kinds).hostname(self.hostname());
         Ok(isolation)
     }
 
-    fn command(&self, streams: &Streams) -> Result<Command> {
+    /// The standard streams: the container's ends, and the caller's.
+    pub(crate) fn streams(&self) -> Result<(Streams, Pipes)> {
+        let terminals = self.root.as_ref().and_then(|root| root.terminals());
+        Streams::new(self.container, terminals)
+    }
+
+    /// A parked process is our sealed program already: there is no binary of the host's to protect.
+    pub(crate) fn command_of_parked(&self, streams: &Streams) -> Result<Command> {
+        let mut command = self.command(streams)?;
+        if !self.container.init {
+            command.starter(Starter::Direct);
+        }
+        Ok(command)
+    }
+
+    pub(crate) fn command(&self, streams: &Streams) -> Result<Command> {
         let mut command = command(self.container, &self.person);
         streams.give(&mut command);
         command.starter(starter(self.container, self.maker));
@@ -308,6 +349,3 @@ impl Streams {
         stderr.map(|fd| command.stderr(fd));
     }
 }
-
-/// A cgroup that a container lives in, if it does.
-pub(crate) type Limited = Option<Cgroup>;

@@ -1,14 +1,15 @@
 //! A running container.
 
-use crate::assembly::Limited;
 use crate::container::Container;
 use crate::error::{Error, Result};
 use crate::exec::Exec;
+use crate::limits::Limited;
 use crate::report::{Output, Report};
 use ampoule_cgroups::Stats;
 use ampoule_namespaces::{IdMap, Process};
 use ampoule_rootfs::Maker;
 use std::ffi::OsStr;
+use std::fmt;
 use std::io::{PipeReader, PipeWriter, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -20,7 +21,6 @@ use std::time::{Duration, Instant};
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// A running container. Dropping it kills everything inside.
-#[derive(Debug)]
 pub struct Child {
     /// The writing end of standard input, if that is [piped](crate::Stdio::Piped).
     pub stdin: Option<PipeWriter>,
@@ -241,6 +241,16 @@ impl Child {
             cgroup.remove()?;
         }
         Ok(self.report.insert(report).clone())
+    }
+}
+
+impl fmt::Debug for Child {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let program = &self.container.program;
+        f.debug_struct("Child")
+            .field("id", &self.id())
+            .field("program", program)
+            .finish_non_exhaustive()
     }
 }
 

@@ -6,6 +6,7 @@ use crate::container::Container;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::limits::Entry;
+use crate::pool::Pool;
 use crate::report::{Output, Report};
 use crate::stdio::Stdio;
 use crate::user::{self, Person};
@@ -26,13 +27,33 @@ use std::time::{Duration, Instant};
 /// ```
 #[derive(Debug)]
 pub struct Exec<'a> {
-    child: &'a Child,
+    place: Place<'a>,
     container: Container,
+}
+
+/// Where the program runs.
+#[derive(Debug, Clone, Copy)]
+enum Place<'a> {
+    Running(&'a Child),
+    Ready(&'a Pool),
 }
 
 impl<'a> Exec<'a> {
     pub(crate) fn new(child: &'a Child, program: impl AsRef<OsStr>) -> Exec<'a> {
-        let mut container = child.container.clone();
+        Exec::at(Place::Running(child), &child.container, program)
+    }
+
+    pub(crate) fn in_ready(
+        pool: &'a Pool,
+        container: &Container,
+        program: impl AsRef<OsStr>,
+    ) -> Exec<'a> {
+        Exec::at(Place::Ready(pool), container, program)
+    }
+
+    /// The container's description, less what belongs to its own program.
+    fn at(place: Place<'a>, container: &Container, program: impl AsRef<OsStr>) -> Exec<'a> {
+        let mut container = container.clone();
         container.program = program.as_ref().to_owned();
         container.args.clear();
         container.streams = [const { None }; 3];
@@ -40,7 +61,7 @@ impl<'a> Exec<'a> {
         container.terminal = None;
         container.timeout = None;
         container.init = false;
-        Exec { child, container }
+        Exec { place, container }
     }
 
     /// Adds an argument.
@@ -103,26 +124,24 @@ impl<'a> Exec<'a> {
         self
     }
 
-    /// The steps that would start it, printable; nothing runs.
-    ///
-    /// # Errors
-    /// Whatever would keep it from being prepared.
-    pub fn plan(&self) -> Result<Plan> {
-        let (streams, _) = Streams::new(&self.container, None)?;
-        self.draft(&streams)
-    }
-
     /// Starts it. Dropping the [`Child`] kills it, but not the container.
     ///
     /// # Errors
     /// As for [`Container::spawn`].
     pub fn spawn(&self) -> Result<Child> {
+        match self.place {
+            Place::Running(child) => self.join(child),
+            Place::Ready(pool) => pool.start(&self.container),
+        }
+    }
+
+    fn join(&self, child: &Child) -> Result<Child> {
         let started = Instant::now();
         let (streams, pipes): (_, Pipes) = Streams::new(&self.container, None)?;
-        let plan = self.draft(&streams)?;
+        let plan = self.draft(child, &streams)?;
         drop(streams);
         let process = launch(plan)?;
-        let Inside { maker, id_map } = &self.child.inside;
+        let Inside { maker, id_map } = &child.inside;
         let inside = Inside {
             maker: *maker,
             id_map: id_map.clone(),
@@ -160,23 +179,23 @@ impl<'a> Exec<'a> {
             stream.get_or_insert(default);
         }
         Exec {
-            child: self.child,
+            place: self.place,
             container,
         }
         .spawn()?
         .wait_with_output()
     }
 
-    fn draft(&self, streams: &Streams) -> Result<Plan> {
+    fn draft(&self, child: &Child, streams: &Streams) -> Result<Plan> {
         let engine = Engine::shared();
-        let person = self.person()?;
+        let person = self.person(child)?;
         let mut command = command(&self.container, &person);
         streams.give(&mut command);
         // Others are in there already: nothing of ours may be in their reach, not even for the moment of an execve.
         command.starter(Starter::Sealed);
-        let isolation = self.isolation()?;
-        let privileges = privileges(&self.container, engine, &person, self.child.inside.maker)?;
-        let entry = self.child.cgroup.as_ref().map(Entry::of).transpose()?;
+        let isolation = self.isolation(child)?;
+        let privileges = privileges(&self.container, engine, &person, child.inside.maker)?;
+        let entry = child.cgroup.as_ref().map(Entry::of).transpose()?;
         let mut draft = Draft::new();
         let parts: [&dyn Part; 4] = [&isolation, &entry, &command, &privileges];
         for part in parts {
@@ -185,16 +204,15 @@ impl<'a> Exec<'a> {
         Ok(draft.finish()?)
     }
 
-    fn isolation(&self) -> Result<Isolation> {
+    fn isolation(&self, child: &Child) -> Result<Isolation> {
         let mut kinds = Namespaces::all() - Namespaces::CLONE_NEWTIME;
-        if self.child.inside.id_map.is_none() {
+        if child.inside.id_map.is_none() {
             kinds.remove(Namespaces::CLONE_NEWUSER);
         }
         if self.container.network.is_host() {
             kinds.remove(Namespaces::CLONE_NEWNET);
         }
-        let pidfd = self
-            .child
+        let pidfd = child
             .pidfd()
             .try_clone_to_owned()
             .map_err(|e| Error::os("copy a pidfd", e))?;
@@ -204,8 +222,8 @@ impl<'a> Exec<'a> {
     }
 
     /// The user, as the running container's own files know it.
-    fn person(&self) -> Result<Person> {
-        let root = format!("/proc/{}/root", self.child.id());
+    fn person(&self, child: &Child) -> Result<Person> {
+        let root = format!("/proc/{}/root", child.id());
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root =
             open(&root, flags, Mode::empty()).map_err(|e| Error::os(format!("open {root}"), e))?;

@@ -34,6 +34,7 @@ mod error;
 mod exec;
 mod limits;
 mod network;
+mod pool;
 mod report;
 mod stdio;
 #[cfg(feature = "tokio")]
@@ -47,6 +48,7 @@ pub use engine::gc;
 pub use error::{Error, ErrorKind, Result};
 pub use exec::Exec;
 pub use network::Network;
+pub use pool::{GenericPool, Pool};
 pub use report::{Ending, Output, Report};
 pub use stdio::Stdio;
 

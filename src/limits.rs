@@ -1,6 +1,5 @@
 //! The cgroup of a container, and the way into it.
 
-use crate::assembly::Limited;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use ampoule_cgroups::{Cgroup, Controller, Resources};
@@ -46,6 +45,9 @@ impl Part for Entry {
         Ok(())
     }
 }
+
+/// The cgroup that a container lives in, if it does.
+pub(crate) type Limited = Option<Cgroup>;
 
 /// Makes the cgroup. Where this user may make none, a container without limits goes without.
 pub(crate) fn create(

@@ -34,6 +34,10 @@ impl Network {
         Network(Kind::Namespace(namespace.into()))
     }
 
+    pub(crate) fn is_none(&self) -> bool {
+        matches!(self.0, Kind::None)
+    }
+
     pub(crate) fn is_host(&self) -> bool {
         matches!(self.0, Kind::Host)
     }

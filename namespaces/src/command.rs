@@ -229,27 +229,6 @@ impl Command {
         Ok(())
     }
 
-    fn tie(&self, draft: &mut Draft) {
-        if self.outlives_host {
-            return;
-        }
-        let option = (libc::PR_SET_PDEATHSIG as u32, "PR_SET_PDEATHSIG");
-        let tie = Call::Prctl {
-            option,
-            args: [libc::SIGKILL as u64, 0, 0, 0],
-        };
-        draft.child(
-            Phase::Filter,
-            tie,
-            "it ends with the host; after the last change of ids, which forgets this",
-        );
-        draft.child(
-            Phase::Filter,
-            Call::Lifeline,
-            "the host may have ended before that line",
-        );
-    }
-
     /// The child executes the program itself, from each directory of the `PATH` in turn.
     fn direct(&self, draft: &mut Draft) -> Result<(), Error> {
         let (argv, envp) = (self.argv()?, self.envp()?);
@@ -360,11 +339,32 @@ impl Part for Command {
         }
         self.streams(draft)?;
         self.session(draft)?;
-        self.tie(draft);
+        if !self.outlives_host {
+            tie(draft);
+        }
         match self.starter {
             Starter::Direct => self.direct(draft),
             Starter::Sealed => self.by_init(draft, "exec"),
             Starter::Reaper => self.by_init(draft, "reap"),
         }
     }
+}
+
+/// The process ends with the host.
+pub(crate) fn tie(draft: &mut Draft) {
+    let option = (libc::PR_SET_PDEATHSIG as u32, "PR_SET_PDEATHSIG");
+    let tie = Call::Prctl {
+        option,
+        args: [libc::SIGKILL as u64, 0, 0, 0],
+    };
+    draft.child(
+        Phase::Filter,
+        tie,
+        "it ends with the host; after the last change of ids, which forgets this",
+    );
+    draft.child(
+        Phase::Filter,
+        Call::Lifeline,
+        "the host may have ended before that line",
+    );
 }

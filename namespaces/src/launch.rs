@@ -7,6 +7,7 @@ use crate::gate::{Gate, Host};
 use crate::lower::Image;
 use crate::outcome::{End, now, step_error};
 use crate::process::Process;
+use crate::reaper;
 use crate::spawner::{Lease, NAME, Request, Spawner};
 use ampoule_plan::{Call, Errno, Namespaces, Plan, Slot, Undo};
 use std::fs::File;
@@ -54,7 +55,11 @@ pub fn launch(mut plan: Plan) -> Result<Process, Error> {
         end.became_its_program(pidfd, started, NAME)
     });
     drop(spawner);
+    let joins = plan.calls().any(|call| *call == Call::Fork);
     let process = born.and_then(|process| confirmed(process, plan));
+    if let (Ok(process), true) = (&process, joins) {
+        reaper::watch(process.life())?;
+    }
     if process.is_err() {
         undo.into_iter().rev().for_each(Undo::run);
     }
@@ -130,7 +135,7 @@ fn refused(errno: Errno) -> Error {
 }
 
 /// Where our own program starts the one that was asked for, waits until it says that it did.
-fn confirmed(mut process: Process, mut plan: Plan) -> Result<Process, Error> {
+pub(crate) fn confirmed(mut process: Process, mut plan: Plan) -> Result<Process, Error> {
     let Some(pipe) = plan.take_confirmation() else {
         return Ok(process);
     };

@@ -18,6 +18,7 @@ mod parked;
 mod passing;
 mod process;
 mod pty;
+mod reaper;
 pub mod signal;
 mod spawner;
 mod tiny_root;

@@ -8,7 +8,7 @@ use crate::child::program::{NO_SLOT, Op, Report};
 use crate::error::Error;
 use crate::gate::{Gate, Host};
 use crate::init;
-use crate::launch::{launch, reserved};
+use crate::launch::{confirmed, launch, reserved};
 use crate::lower::Image;
 use crate::outcome::{End, now};
 use crate::passing;
@@ -99,7 +99,9 @@ impl Parked {
             report: self.report.get(),
             failed,
         };
-        let became = end.became_its_program(pidfd, started, &self.name);
+        let became = end
+            .became_its_program(pidfd, started, &self.name)
+            .and_then(|process| confirmed(process, second));
         if became.is_err() {
             undo.into_iter().rev().for_each(Undo::run);
         }
@@ -144,6 +146,7 @@ fn contribute(draft: &mut Draft, socket: OwnedFd) -> Result<(), Error> {
         Call::Dup3 { from, to: 3 },
         "where the rest of the plan comes from",
     );
+    crate::command::tie(draft);
     let argv = words([init::NAME, "play", "3"])?;
     draft.child(
         Phase::Exec,

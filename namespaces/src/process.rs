@@ -6,8 +6,10 @@ use crate::wait::{self, Ended};
 use ampoule_plan::Phase;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, pidfd_send_signal};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering::Acquire;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A process that was started by [`launch`](crate::launch).
@@ -15,12 +17,49 @@ use std::time::{Duration, Instant};
 /// It is named by a pidfd, so a signal can never reach a stranger that got its number. Dropping it does not end it.
 #[derive(Debug)]
 pub struct Process {
-    pidfd: OwnedFd,
-    pid: i32,
+    life: Arc<Life>,
     times: Vec<(Phase, Duration)>,
-    ended: Option<Ended>,
+}
+
+/// What is shared with the thread that takes the status of processes that joined a container.
+#[derive(Debug)]
+pub(crate) struct Life {
+    pub(crate) pidfd: OwnedFd,
+    pid: i32,
     /// What it called itself before it executed its program.
     first_name: String,
+    ended: Mutex<Option<Ended>>,
+}
+
+impl Life {
+    /// Takes the status, once: whoever asks later gets the same.
+    pub(crate) fn take(&self, patient: bool) -> io::Result<Option<Ended>> {
+        if let Some(ended) = *self.ended() {
+            return Ok(Some(ended));
+        }
+        let Some(seen) = wait::look(self.pidfd.as_fd(), patient)? else {
+            return Ok(None);
+        };
+        let mut ended = self.ended();
+        if ended.is_none() {
+            // While it is a zombie, its name can still be read.
+            let began = seen.status.signal().is_none() || !self.has_its_first_name();
+            *ended = Some(Ended {
+                began,
+                ..wait::reap(self.pidfd.as_fd())?
+            });
+        }
+        Ok(*ended)
+    }
+
+    fn ended(&self) -> MutexGuard<'_, Option<Ended>> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn has_its_first_name(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        stat.contains(&format!("({})", self.first_name))
+    }
 }
 
 impl Process {
@@ -30,23 +69,30 @@ impl Process {
         report: &Report,
         first_name: String,
     ) -> Process {
-        Process {
+        let life = Life {
             pidfd,
             pid: report.pid.load(Acquire),
-            times,
-            ended: None,
             first_name,
+            ended: Mutex::new(None),
+        };
+        Process {
+            life: Arc::new(life),
+            times,
         }
+    }
+
+    pub(crate) fn life(&self) -> &Arc<Life> {
+        &self.life
     }
 
     /// Its process id, in the caller's pid namespace.
     pub fn id(&self) -> u32 {
-        self.pid.unsigned_abs()
+        self.life.pid.unsigned_abs()
     }
 
     /// A file descriptor that stands for it, and becomes readable when it ends.
     pub fn pidfd(&self) -> BorrowedFd<'_> {
-        self.pidfd.as_fd()
+        self.life.pidfd.as_fd()
     }
 
     /// How long each phase of its start took, in order.
@@ -61,13 +107,13 @@ impl Process {
     pub fn signal(&self, signal: i32) -> Result<(), Error> {
         // SAFETY: the kernel refuses a number that is no signal; this library uses none for itself.
         let number = unsafe { Signal::from_raw_unchecked(signal) };
-        match pidfd_send_signal(&self.pidfd, number) {
+        match pidfd_send_signal(&self.life.pidfd, number) {
             Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
             Err(errno) => Err(Error::os(
                 format!(
                     "send {} to process {}",
                     crate::signal::name(signal),
-                    self.pid
+                    self.life.pid
                 ),
                 errno,
             )),
@@ -98,21 +144,8 @@ impl Process {
         self.take(false)
     }
 
-    fn take(&mut self, patient: bool) -> Result<Option<Ended>, Error> {
-        if self.ended.is_none() {
-            let seen = wait::look(self.pidfd.as_fd(), patient).map_err(|e| self.waiting(e))?;
-            let Some(seen) = seen else { return Ok(None) };
-            // While it is a zombie, its name can still be read.
-            let began = seen.status.signal().is_none() || !self.has_its_first_name();
-            let ended = wait::reap(self.pidfd.as_fd()).map_err(|e| self.waiting(e))?;
-            self.ended = Some(Ended { began, ..ended });
-        }
-        Ok(self.ended)
-    }
-
-    fn has_its_first_name(&self) -> bool {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
-        stat.contains(&format!("({})", self.first_name))
+    fn take(&self, patient: bool) -> Result<Option<Ended>, Error> {
+        self.life.take(patient).map_err(|e| self.waiting(e))
     }
 
     /// Waits until it has ended, but no longer than this; none if it lives on.
@@ -131,7 +164,7 @@ impl Process {
             }
             let left = left.and_then(|left| Timespec::try_from(left).ok());
             match poll(
-                &mut [PollFd::new(&self.pidfd, PollFlags::IN)],
+                &mut [PollFd::new(&self.life.pidfd, PollFlags::IN)],
                 left.as_ref(),
             ) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
@@ -141,7 +174,7 @@ impl Process {
     }
 
     fn waiting(&self, source: std::io::Error) -> Error {
-        Error::os(format!("wait for process {}", self.pid), source)
+        Error::os(format!("wait for process {}", self.life.pid), source)
     }
 }
 

@@ -118,3 +118,13 @@ fn the_doctor_says_how_it_is() {
         );
     }
 }
+
+needs!(user_namespaces => a_container_ends_though_a_program_that_joined_is_forgotten);
+fn a_container_ends_though_a_program_that_joined_is_forgotten() {
+    let mut child = Container::new("sleep").arg("60").spawn().unwrap();
+    let mut joined = child.exec("sleep").arg("60").spawn().unwrap();
+    child.kill().unwrap();
+    // The kernel lets process 1 end only when the other has been waited for, which nobody here has done yet.
+    assert_eq!(child.wait().unwrap().ending, Ending::Signaled(9));
+    assert_eq!(joined.wait().unwrap().ending, Ending::Signaled(9));
+}

@@ -2,6 +2,7 @@
 
 mod container;
 mod death;
+mod pool;
 mod tokio;
 
 fn main() -> std::process::ExitCode {

@@ -82,7 +82,7 @@ fn killing_process_1_ends_everything_inside() {
     sh("sleep 60").contribute(&mut draft).unwrap();
     let mut joined = launch(draft.finish().unwrap()).unwrap();
     container.kill().unwrap();
-    // In this order: the kernel keeps process 1 until all in its namespace are waited for, and this one is our child.
-    assert_eq!(joined.wait().unwrap().status, Status::Signaled(9));
+    // The kernel keeps process 1 until all in its namespace are waited for: the library does that for who joined.
     container.wait().unwrap();
+    assert_eq!(joined.wait().unwrap().status, Status::Signaled(9));
 }
