@@ -34,3 +34,8 @@ pub use parked::Parked;
 pub use process::Process;
 pub use pty::Terminal;
 pub use wait::{Ended, Status, Usage};
+
+/// The examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
