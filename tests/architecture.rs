@@ -1,7 +1,7 @@
 //! The invariants of ARCHITECTURE.md, as far as reading the sources can tell whether they hold.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What each primitive may know of the others. They meet in file descriptors and in the plan, not in each other's types;
 /// `mounts` is the one thing that two of them share.
@@ -127,6 +127,14 @@ fn dependencies(folder: &str) -> Vec<String> {
         .collect()
 }
 
+/// The folders of the packages that others may use.
+fn packages() -> Vec<PathBuf> {
+    let folders = PRIMITIVES.iter().map(|(folder, _)| root().join(folder));
+    folders
+        .chain([root().to_path_buf(), root().join("cli")])
+        .collect()
+}
+
 #[test]
 fn primitives_do_not_know_each_other() {
     for (folder, allowed) in PRIMITIVES {
@@ -227,6 +235,24 @@ fn nothing_has_a_name_that_says_nothing() {
         path.split('/').any(says_nothing)
     });
     none(files, "a name that says nothing");
+}
+
+#[test]
+fn every_package_says_what_it_is() {
+    let mut found = Vec::new();
+    for folder in packages() {
+        if !folder.join("README.md").is_file() {
+            found.push(format!("{} has no README.md", folder.display()));
+        }
+        let manifest = read(folder.join("Cargo.toml"));
+        if !manifest
+            .lines()
+            .any(|line| line.starts_with("description = "))
+        {
+            found.push(format!("{} has no description", folder.display()));
+        }
+    }
+    none(found, "a package does not say what it is");
 }
 
 #[test]
