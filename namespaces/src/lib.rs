@@ -1,7 +1,29 @@
 //! Starts a process in Linux namespaces of its own, from any thread of any program.
 //!
 //! [`launch`] plays an [`ampoule_plan::Plan`]: a spawner thread gives birth to a child that makes the plan's system calls
-//! one by one, while the calling thread does the host's steps at the gates.
+//! one by one, while the calling thread does the host's steps at the gates. [`Isolation`] and [`Command`] are the parts that
+//! most plans begin with:
+//!
+//! ```no_run
+//! use ampoule_namespaces::{Command, IdMap, Isolation, Namespaces, launch};
+//! use ampoule_plan::{Draft, Part};
+//!
+//! let mut isolation = Isolation::new();
+//! isolation.unshare(Namespaces::CLONE_NEWUSER | Namespaces::CLONE_NEWPID | Namespaces::CLONE_NEWUTS);
+//! isolation.id_map(IdMap::single(0, 0)).hostname("inside");
+//!
+//! let mut draft = Draft::new();
+//! isolation.contribute(&mut draft)?;
+//! Command::new("/bin/sh").args(["-c", "hostname; id -u; echo $$"]).contribute(&mut draft)?;
+//! let ended = launch(draft.finish()?)?.wait()?;
+//! println!("{}", ended.status);
+//! # Ok::<(), ampoule_namespaces::Error>(())
+//! ```
+//!
+//! # What it may be called from
+//! Any thread of a program with any number of them, under tokio as well: the child allocates nothing, takes no lock, and
+//! inherits only what the plan hands it. The host's dumpable flag, signal handlers, working directory and namespaces are what
+//! they were. Each spawner is a thread with a socket; there are at most eight, and they stay for as long as the process.
 
 mod child;
 mod command;
