@@ -2,7 +2,7 @@
 
 use super::{Change, Revision};
 use crate::Error;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::Waker;
@@ -21,7 +21,8 @@ pub(super) struct History {
     /// The revision of the last change that was forgotten; a watch cannot resume before it.
     forgotten: u64,
     readers: Vec<Weak<AtomicU64>>,
-    wakers: Vec<Waker>,
+    /// One for each reader that waits. Two clones of one waker may look different, so they cannot be told apart by it.
+    wakers: BTreeMap<usize, Waker>,
 }
 
 impl History {
@@ -33,7 +34,7 @@ impl History {
     }
 
     pub(super) fn wake(&mut self) -> Vec<Waker> {
-        std::mem::take(&mut self.wakers)
+        std::mem::take(&mut self.wakers).into_values().collect()
     }
 
     /// A cursor after `revision`, for which changes are kept as long as it lives.
@@ -54,8 +55,10 @@ impl History {
         let fresh: Vec<Change> = self.changes.range(first..).cloned().collect();
         match fresh.last() {
             Some(last) => cursor.store(last.revision().0, Ordering::Relaxed),
-            None if self.wakers.iter().any(|known| known.will_wake(waker)) => {}
-            None => self.wakers.push(waker.clone()),
+            None => drop(
+                self.wakers
+                    .insert(Arc::as_ptr(cursor).addr(), waker.clone()),
+            ),
         }
         Ok(fresh)
     }
