@@ -8,6 +8,7 @@ mod error;
 pub mod field;
 pub mod manifest;
 pub mod network;
+pub mod node;
 pub mod object;
 pub mod pod;
 pub mod quantity;

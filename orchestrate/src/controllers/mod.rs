@@ -10,7 +10,7 @@ mod share;
 pub use deployment::Deployments;
 pub use endpoints::Endpoints;
 pub use garbage::Garbage;
-pub(crate) use pods::{is_active, is_over};
+pub(crate) use pods::{is_active, is_over, is_ready};
 pub use replica_set::ReplicaSets;
 pub use share::{Rounding, share_of};
 

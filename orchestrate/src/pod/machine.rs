@@ -112,6 +112,19 @@ impl Machine {
         self.advance(now);
     }
 
+    /// Answers may have been lost: what was asked is asked again, and a hook counts as run.
+    pub fn ask_again(&mut self, now: Timestamp) {
+        for index in 0..self.slots.len() {
+            if matches!(self.slots[index].state, State::Hooked { .. }) {
+                self.run(index, now);
+            }
+            for prober in &mut self.slots[index].probers {
+                prober.due.get_or_insert(now);
+            }
+        }
+        self.advance(now);
+    }
+
     /// Something happened to the pod. Events of other pods and of earlier attempts are passed over.
     pub fn handle(&mut self, event: &Event, now: Timestamp) {
         match event {
@@ -330,10 +343,6 @@ impl Machine {
         }
         let deleted = self.pod.metadata.deletion_timestamp.is_some();
         match self.sandbox {
-            Sandbox::Wanted(_) if deleted => {
-                self.sandbox = Sandbox::Gone;
-                self.actions.push(Action::Forget);
-            }
             Sandbox::Wanted(_) => self.sandbox = Sandbox::Gone,
             Sandbox::Preparing | Sandbox::Ready if deleted => {
                 self.sandbox = Sandbox::Removing;
@@ -341,6 +350,10 @@ impl Machine {
             }
             // A pod that has ended keeps its logs until it is deleted.
             _ => {}
+        }
+        // Whichever came first, the loss of the pod or the wish that it goes.
+        if deleted && self.sandbox == Sandbox::Gone {
+            self.actions.push(Action::Forget);
         }
     }
 
@@ -356,11 +369,6 @@ impl Machine {
             return;
         }
         self.sandbox = Sandbox::Gone;
-        if self.pod.metadata.deletion_timestamp.is_some() {
-            self.actions.push(Action::Forget);
-        } else {
-            self.condemn("NodeLost", "the runtime lost the pod", now);
-        }
         for slot in self.slots.iter_mut().filter(|slot| slot.is_alive()) {
             slot.state = State::Ended(End {
                 code: 137,
@@ -370,6 +378,9 @@ impl Machine {
                 began: slot.since(),
                 at: now,
             });
+        }
+        if self.pod.metadata.deletion_timestamp.is_none() {
+            self.condemn("NodeLost", "the runtime lost the pod", now);
         }
     }
 

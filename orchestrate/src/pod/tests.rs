@@ -322,3 +322,15 @@ fn a_pod_deleted_before_it_began_leaves_nothing() {
     life.happens(Event::Removed { pod: "u".into() });
     life.expect("forget");
 }
+
+#[test]
+fn a_pod_that_is_lost_before_it_is_deleted_goes_too() {
+    let mut life = Life::ready("{containers: [{name: c, image: i}]}");
+    life.expect("start c0");
+    life.started("c", 0);
+    life.happens(Event::Removed { pod: "u".into() });
+    life.expect("");
+    life.phase("Failed", false);
+    life.deleted(30);
+    life.expect("forget");
+}
