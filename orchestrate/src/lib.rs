@@ -16,6 +16,7 @@ pub mod runtime;
 pub mod schedule;
 pub mod scheduler;
 pub mod selector;
+pub mod simulate;
 pub mod store;
 
 pub use error::{Error, ErrorKind, Result};
