@@ -9,6 +9,8 @@ use std::time::Duration;
 /// What the test needs to know about the implementation under test.
 #[derive(Clone, Debug)]
 pub struct Workload {
+    /// What else the pod is to say, in its metadata or its specification.
+    pub pod: Pod,
     /// A container that runs until it is stopped.
     pub lasting: Container,
     /// A container that ends by itself with code 0.
@@ -187,15 +189,13 @@ fn container(name: &str, attempt: u32) -> ContainerRef {
 }
 
 fn sandbox(workload: &Workload) -> Sandbox {
-    let mut pod = Pod::default();
+    let mut pod = workload.pod.clone();
     pod.metadata.name = Some("conformance".to_owned());
     pod.metadata.namespace = Some("default".to_owned());
     pod.metadata.uid = Some(POD.to_owned());
     let containers = [&workload.lasting, &workload.ending, &workload.broken];
-    pod.spec = Some(PodSpec {
-        containers: containers.into_iter().cloned().collect(),
-        ..PodSpec::default()
-    });
+    let spec = pod.spec.get_or_insert_with(PodSpec::default);
+    spec.containers = containers.into_iter().cloned().collect();
     Sandbox {
         pod: Arc::new(pod),
         volumes: Vec::new(),

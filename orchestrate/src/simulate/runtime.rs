@@ -494,3 +494,49 @@ impl Events for Listener {
         Poll::Ready(Ok(events.drain(..).collect()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::VirtualClock;
+    use crate::runtime::conformance::{self, Workload};
+    use k8s_openapi::api::core::v1::Pod;
+
+    #[test]
+    fn keeps_the_contract() {
+        let clock = Arc::new(VirtualClock::new());
+        let machines = Arc::new(Mutex::new(Machines {
+            clock: clock.clone(),
+            random: Random::new(1),
+            agenda: Agenda::default(),
+            speeds: Speeds::default(),
+            machines: vec![Machine::new(NodeSize::default(), BTreeMap::new())],
+        }));
+        let runtime = SimulatedRuntime {
+            machines: machines.clone(),
+            index: 0,
+        };
+        let named = |name: &str| Container {
+            name: name.to_owned(),
+            ..Container::default()
+        };
+        let mut pod = Pod::default();
+        let annotations = [("run.ending", "1s"), ("image.broken", "missing")];
+        let annotations = annotations
+            .map(|(name, value)| (format!("simulate.ampoule.dev/{name}"), value.to_owned()));
+        pod.metadata.annotations = Some(annotations.into());
+        let workload = Workload {
+            pod,
+            lasting: named("lasting"),
+            ending: named("ending"),
+            broken: named("broken"),
+        };
+        conformance::run(&runtime, &workload, || {
+            let mut machines = machines.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(next) = machines.agenda.next() {
+                clock.advance_to(next);
+            }
+            machines.happen();
+        });
+    }
+}
