@@ -1,8 +1,10 @@
 //! The host's dumpable flag while a child shares its memory.
 //!
 //! The flag belongs to the memory, not to the process: a child that changes its user id clears it for the host as well
-//! (so that nobody could trace or dump the host from then on), and a child that others in its pid namespace could trace
-//! would lay the host's memory open. So it is put down where that may happen, and put back when the last child has left.
+//! (so that nobody could trace or dump the host from then on), and a child that joins a user namespace in which others may
+//! trace it would lay the host's memory open. So it is put down where that may happen, and put back when the last child has
+//! left. Not oftener: while it is down, the files in `/proc` belong to root, and an ordinary user's children that are born
+//! meanwhile cannot write their id maps. A child with a copy of the memory puts its own flag down, as its first step.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -13,14 +15,14 @@ static STATE: Mutex<(usize, i32)> = Mutex::new((0, 1));
 pub(crate) struct Dumpable(());
 
 impl Dumpable {
-    /// Notes the flag; with `seen`, takes it away because other processes can see the child.
-    pub(crate) fn hold(seen: bool) -> Dumpable {
+    /// Notes the flag; with `exposed`, takes it away because other processes may trace the child.
+    pub(crate) fn hold(exposed: bool) -> Dumpable {
         let mut state = STATE.lock().unwrap_or_else(PoisonError::into_inner);
         if state.0 == 0 {
             state.1 = flag();
         }
         state.0 += 1;
-        if seen {
+        if exposed {
             set(0);
         }
         Dumpable(())

@@ -75,15 +75,24 @@ fn request(plan: &Plan, image: &mut Image, gate: Option<&Gate>) -> Request {
         .collect();
     let gate = gate.map_or(NO_SLOT, |_| plan.slots().len() as u16);
     inherited.extend((gate != NO_SLOT).then_some(usize::from(gate)));
+    let flags = flags(plan);
     Request {
         program: image.relocate(),
-        flags: flags(plan),
+        flags,
         inherited,
         cgroup: plan.cgroup().map(Slot::index),
         gate,
         reserved: reserved(plan),
+        exposed: flags & abi::CLONE_VM != 0 && joins_users(plan),
         refused: None,
     }
+}
+
+/// Whether the child comes to live among processes that have power over its user namespace.
+fn joins_users(plan: &Plan) -> bool {
+    plan.calls().any(
+        |call| matches!(call, Call::Setns { kinds, .. } if kinds.contains(Namespaces::CLONE_NEWUSER)),
+    )
 }
 
 /// A child that others can see shares nothing; one that is alone in its pid namespace shares the host's memory.

@@ -35,6 +35,8 @@ pub(crate) struct Request {
     pub(crate) gate: u16,
     /// File descriptors below this number are for the program: nothing else may stand there.
     pub(crate) reserved: RawFd,
+    /// Whether others may trace the child while it shares the host's memory.
+    pub(crate) exposed: bool,
     /// The answer: the error of `clone3`, or nothing.
     pub(crate) refused: Option<Errno>,
 }
@@ -286,7 +288,6 @@ impl Birthplace {
             next: 0,
         };
         let mut pidfd: RawFd = -1;
-        let shares_pids = request.flags & abi::CLONE_NEWPID == 0;
         let args = abi::CloneArgs {
             flags: request.flags | abi::CLONE_PIDFD | abi::CLONE_PARENT_SETTID | abi::CLONE_VFORK,
             pidfd: &raw mut pidfd as u64,
@@ -297,7 +298,7 @@ impl Birthplace {
             cgroup,
             ..abi::CloneArgs::default()
         };
-        let dumpable = Dumpable::hold(shares_pids);
+        let dumpable = Dumpable::hold(request.exposed);
         // SAFETY: the stack is this spawner's, one child at a time; `life` outlives the child's use of it because VFORK
         // suspends this thread until the child has left the memory they share.
         let born = unsafe { clone3(&args, play, &raw mut life as usize) };

@@ -44,7 +44,6 @@ pub const CLONE_PARENT: u64 = 0x8000;
 pub const CLONE_PARENT_SETTID: u64 = 0x10_0000;
 pub const CLONE_PIDFD: u64 = 0x1000;
 pub const CLONE_FILES: u32 = 0x400;
-pub const CLONE_NEWPID: u64 = 0x2000_0000;
 pub const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
 // libc's constant of this name overflows to 0.
 pub const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
