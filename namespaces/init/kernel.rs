@@ -13,6 +13,7 @@ pub mod number {
     pub const IOCTL: u32 = 16;
     pub const KILL: u32 = 62;
     pub const MMAP: u32 = 9;
+    pub const PRCTL: u32 = 157;
     pub const RECVMSG: u32 = 47;
     pub const RT_SIGPROCMASK: u32 = 14;
     pub const RT_SIGTIMEDWAIT: u32 = 128;
@@ -32,6 +33,7 @@ pub mod number {
     pub const IOCTL: u32 = 29;
     pub const KILL: u32 = 129;
     pub const MMAP: u32 = 222;
+    pub const PRCTL: u32 = 167;
     pub const RECVMSG: u32 = 212;
     pub const RT_SIGPROCMASK: u32 = 135;
     pub const RT_SIGTIMEDWAIT: u32 = 137;
