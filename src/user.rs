@@ -2,10 +2,10 @@
 
 use crate::error::{Error, Result};
 use ampoule_privileges::User;
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// A user, with the home directory that belongs to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,10 +35,10 @@ fn person(user: &str, group: Option<&str>, passwd: &str, groups: &str) -> Result
         .lines()
         .map(fields)
         .find(|entry| entry.first() == Some(&user) || entry.get(2) == Some(&user));
-    let id = |entry: &[&str], index: usize| entry.get(index).and_then(|id| id.parse::<u32>().ok());
+    let field = |entry: &[&str], index: usize| entry.get(index).and_then(|text| id(text));
     let (uid, gid) = match &entry {
-        Some(entry) => (id(entry, 2), id(entry, 3)),
-        None => (user.parse().ok(), Some(0)),
+        Some(entry) => (field(entry, 2), field(entry, 3)),
+        None => (id(user), Some(0)),
     };
     let uid = uid.ok_or_else(|| unknown("user", user, "passwd"))?;
     let gid = match group {
@@ -73,6 +73,11 @@ fn number(uid: u32, gid: u32) -> User {
     }
 }
 
+/// The last number is none: to the kernel it means "as before", which would be root.
+fn id(text: &str) -> Option<u32> {
+    text.parse().ok().filter(|id| *id != u32::MAX)
+}
+
 fn fields(line: &str) -> Vec<&str> {
     line.split(':').collect()
 }
@@ -84,8 +89,8 @@ fn group_id(group: &str, groups: &str) -> Option<u32> {
         .map(fields)
         .find(|entry| entry.first() == Some(&group));
     entry
-        .and_then(|entry| entry.get(2)?.parse().ok())
-        .or_else(|| group.parse().ok())
+        .and_then(|entry| id(entry.get(2)?))
+        .or_else(|| id(group))
 }
 
 fn member_of(name: &str, groups: &str) -> Vec<u32> {
@@ -98,7 +103,7 @@ fn member_of(name: &str, groups: &str) -> Vec<u32> {
         .lines()
         .map(fields)
         .filter(member)
-        .filter_map(|entry| entry.get(2)?.parse().ok())
+        .filter_map(|entry| id(entry.get(2)?))
         .collect()
 }
 
@@ -109,18 +114,28 @@ fn unknown(what: &str, name: &str, file: &str) -> Error {
 }
 
 /// A file of the root tree, resolved inside of it; empty if it is missing, or cannot be seen from here.
+///
+/// It is looked at before it is opened: merely to open a device that a running container made in its place could do harm.
 pub(crate) fn read(root: Option<BorrowedFd<'_>>, file: &str) -> String {
     let Some(root) = root else {
         return String::new();
     };
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let Ok(file) = openat2(root, file, flags, Mode::empty(), resolve) else {
-        return String::new();
-    };
+    let place = openat2(
+        root,
+        file,
+        OFlags::PATH | OFlags::CLOEXEC,
+        Mode::empty(),
+        resolve,
+    );
     let mut text = String::new();
-    // A hostile image's file may be endless.
-    let _ = File::from(file).take(1 << 20).read_to_string(&mut text);
+    if let Ok(place) = place
+        && fstat(&place).is_ok_and(|found| FileType::from_raw_mode(found.st_mode).is_file())
+        && let Ok(file) = File::open(format!("/proc/self/fd/{}", place.as_raw_fd()))
+    {
+        // A hostile image's file may be endless.
+        let _ = file.take(1 << 20).read_to_string(&mut text);
+    }
     text
 }
 
@@ -151,8 +166,12 @@ mod tests {
 
     #[test]
     fn unknown_names_are_refused() {
+        let hostile = person("evil", None, "evil:x:4294967295:0::/:/bin/sh\n", GROUP);
+        assert!(hostile.is_err(), "{hostile:?}");
         for (user, group) in [
             ("bob", None),
+            ("4294967295", None),
+            ("ann", Some("4294967295")),
             ("-1", None),
             ("", None),
             ("ann", Some("nobody")),

@@ -76,6 +76,15 @@ pub struct User {
     pub groups: Vec<u32>,
 }
 
+impl User {
+    /// To the kernel the last number means "as before": that would be the caller's own privileges.
+    fn checks(&self) -> impl Iterator<Item = Result<(), Error>> {
+        let ids = [("user id", &self.uid), ("group id", &self.gid)].into_iter();
+        let ids = ids.chain(self.groups.iter().map(|group| ("group id", group)));
+        ids.map(|(what, id)| within(what, (*id).into(), 0, i64::from(u32::MAX) - 1))
+    }
+}
+
 impl Privileges {
     /// Everything as the caller has it.
     pub fn new() -> Privileges {
@@ -214,6 +223,7 @@ impl Privileges {
         if let (Some(capabilities), Some(bits)) = (&self.capabilities, self.securebits) {
             checks.push(check_ambient(capabilities, bits));
         }
+        checks.extend(self.user.iter().flat_map(User::checks));
         checks.extend(self.rlimits.iter().map(Rlimit::check));
         checks.extend(
             self.oom_score_adj
