@@ -8,12 +8,14 @@ use crate::limits::{self, Entry};
 use crate::network::Kind;
 use crate::stdio::{self, Stdio};
 use crate::user::{self, Person};
+use ampoule_cgroups::{Access, DeviceKind, DeviceRule, Resources};
 use ampoule_namespaces::{Command, IdMap, Isolation, Namespaces, Starter, Terminal, launch};
-use ampoule_plan::{Draft, Part, Plan};
+use ampoule_plan::{Call, Draft, Errno, Part, Phase, Plan};
 use ampoule_privileges::Privileges;
 use ampoule_privileges::capabilities::{Capabilities, CapabilitySet};
-use ampoule_rootfs::{Maker, Rootfs, Sys};
+use ampoule_rootfs::{Dev, Maker, Rootfs, Sys};
 use ampoule_volumes::Volumes;
+use rustix::fs::{FileType, major, minor, stat};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -93,13 +95,14 @@ impl<'a> Assembly<'a> {
     /// The plan, with the streams of the caller.
     pub(crate) fn plan(self) -> Result<Plan> {
         let command = self.command(&Streams::inherited()?)?;
-        let entry = limits::preview(self.engine, &self.container.resources)?;
+        let entry = limits::preview(self.engine, &self.resources()?)?;
         Ok(self.draft(&command, &entry)?.finish()?)
     }
 
     /// Makes the cgroup, plays the plan, and hands the child over.
     pub(crate) fn start(self, adjust: impl FnOnce(&mut Plan)) -> Result<Child> {
-        let (cgroup, entry) = limits::create(self.engine, &self.name, &self.container.resources)?;
+        let resources = self.resources()?;
+        let (cgroup, entry) = limits::create(self.engine, &self.name, &resources)?;
         let (streams, pipes) = self.streams()?;
         let command = self.command(&streams)?;
         let mut plan = self.draft(&command, &entry)?.finish()?;
@@ -114,6 +117,17 @@ impl<'a> Assembly<'a> {
             pipes,
             self.started,
         ))
+    }
+
+    /// The limits asked for and, where the container's root is the machine's, the devices that it may use: those in its
+    /// `/dev`, unless the caller has said otherwise. In a user namespace the kernel opens no device that was made there.
+    pub(crate) fn resources(&self) -> Result<Resources> {
+        let mut resources = self.container.resources.clone();
+        let mapped = id_map(self.container, self.maker).is_some();
+        if resources.devices.is_none() && !mapped && self.engine.filters_devices()? {
+            resources.devices(devices(&self.container.dev)?);
+        }
+        Ok(resources)
     }
 
     /// The order matters where two parts contribute to one phase: the program's last steps stand before the filter's.
@@ -132,6 +146,7 @@ impl<'a> Assembly<'a> {
         for part in parts {
             part.contribute(&mut draft)?;
         }
+        keyring(self.container, &mut draft);
         Ok(draft)
     }
 
@@ -176,12 +191,33 @@ impl<'a> Assembly<'a> {
     pub(crate) fn command(&self, streams: &Streams) -> Result<Command> {
         let mut command = command(self.container, &self.person);
         streams.give(&mut command);
-        command.starter(starter(self.container, self.maker));
+        command.starter(starter(self.container));
         for (number, fd) in &self.container.passed {
             command.pass(*number, fd.clone());
         }
         Ok(command)
     }
+}
+
+/// The rules for the standard devices and those that were added to `/dev`.
+fn devices(dev: &Dev) -> Result<Vec<DeviceRule>> {
+    let mut rules = DeviceRule::standard();
+    for device in dev.devices() {
+        let source = &device.source;
+        let found = stat(source).map_err(|e| Error::os(format!("look at {source:?}"), e))?;
+        let kind = match FileType::from_raw_mode(found.st_mode) {
+            FileType::BlockDevice => DeviceKind::Block,
+            _ => DeviceKind::Char,
+        };
+        rules.push(DeviceRule {
+            allow: true,
+            kind,
+            major: Some(major(found.st_rdev)),
+            minor: Some(minor(found.st_rdev)),
+            access: Access::all(),
+        });
+    }
+    Ok(rules)
 }
 
 fn rootfs(container: &Container, engine: &Engine, maker: Maker) -> Rootfs {
@@ -230,12 +266,29 @@ pub(crate) fn command(container: &Container, person: &Person) -> Command {
     command
 }
 
-/// Where the container's root could write to the host's binary, that must not be what `/proc/self/exe` leads to.
-pub(crate) fn starter(container: &Container, maker: Maker) -> Starter {
-    match (container.init, id_map(container, maker).is_some()) {
-        (true, _) => Starter::Reaper,
-        (false, true) => Starter::Direct,
-        (false, false) => Starter::Sealed,
+/// What `/proc/self/exe` leads to when the program starts is never the host's binary: an ordinary user's container may well
+/// be allowed to write to it, because its root is that user, and any could read it (CVE-2019-5736).
+fn starter(container: &Container) -> Starter {
+    if container.init {
+        Starter::Reaper
+    } else {
+        Starter::Sealed
+    }
+}
+
+/// A session keyring of its own, as Docker gives one. Without a name, so that no other container can join it by that.
+pub(crate) fn keyring(container: &Container, draft: &mut Draft) {
+    let call = Call::JoinSessionKeyring { name: None };
+    let mut step = draft.child(
+        Phase::Session,
+        call,
+        "the keys of the caller's session are out of reach",
+    );
+    // Then there are no keys, or a filter of the caller's own keeps them from it and so from the container.
+    step.tolerate(Errno::ENOSYS).tolerate(Errno::EPERM);
+    if matches!(container.seccomp, Seccomp::Docker) {
+        // An ordinary user may have 200 keyrings. Docker's filter has no call that reaches a key in any case.
+        step.tolerate(Errno::EDQUOT);
     }
 }
 

@@ -1,7 +1,7 @@
 //! What all containers of a process share: templates of mounts, compiled filters, the cgroups' parent.
 
-use crate::error::Result;
-use ampoule_cgroups::Parent;
+use crate::error::{Error, Result};
+use ampoule_cgroups::{Controller, Parent};
 use ampoule_privileges::capabilities::CapabilitySet;
 use ampoule_privileges::seccomp::{Filter, Host, Template};
 use ampoule_rootfs::{Cgroups, Maker, Templates};
@@ -27,6 +27,7 @@ pub(crate) struct Engine {
     filters: Mutex<HashMap<u64, Filter>>,
     cgroups: OnceLock<Cgroups>,
     maker: OnceLock<Maker>,
+    initial: OnceLock<bool>,
 }
 
 /// The directory below which this library's cgroups live.
@@ -42,6 +43,7 @@ impl Engine {
             filters: Mutex::default(),
             cgroups: OnceLock::new(),
             maker: OnceLock::new(),
+            initial: OnceLock::new(),
         })
     }
 
@@ -66,6 +68,20 @@ impl Engine {
         // What an earlier owner left when it was killed; the first start takes it away.
         parent.gc()?;
         Ok(self.parent.get_or_init(|| parent))
+    }
+
+    /// Whether the devices that a container may use can be told to the kernel. In a user namespace they cannot, and need not:
+    /// nobody in there can make one that opens.
+    pub(crate) fn filters_devices(&self) -> Result<bool> {
+        let initial = *self.initial.get_or_init(|| {
+            let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+            map.split_whitespace().eq(["0", "0", "4294967295"])
+        });
+        match self.parent() {
+            Ok(parent) => Ok(initial && parent.controllers().contains(Controller::Devices)),
+            Err(Error::Cgroup(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// What a container may see of cgroups: on a machine with v2 alone its own subtree; else nothing, unless asked for.

@@ -1,6 +1,6 @@
 //! Another program in a running container.
 
-use crate::assembly::{Streams, command, privileges};
+use crate::assembly::{Streams, command, keyring, privileges};
 use crate::child::{Child, Inside, Pipes};
 use crate::container::Container;
 use crate::engine::Engine;
@@ -201,6 +201,7 @@ impl<'a> Exec<'a> {
         for part in parts {
             part.contribute(&mut draft)?;
         }
+        keyring(&self.container, &mut draft);
         Ok(draft.finish()?)
     }
 

@@ -55,7 +55,10 @@ pub(crate) fn create(
     name: &str,
     resources: &Resources,
 ) -> Result<(Limited, Entry)> {
-    let limited = !resources.controllers().is_empty();
+    let limited = resources
+        .controllers()
+        .iter()
+        .any(|controller| controller != Controller::Devices);
     let parent = match engine.parent() {
         Ok(parent) => parent,
         Err(Error::Cgroup(_)) if !limited => return Ok((None, Entry::default())),

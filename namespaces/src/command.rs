@@ -11,12 +11,15 @@ use std::sync::Arc;
 /// Where programs are looked for when the environment does not say.
 pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// Most systems' limit on the numbers of file descriptors: fs.nr_open.
+const MOST_DESCRIPTORS: i32 = 1 << 20;
+
 /// How a program is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Starter {
     /// By the child itself. The program's file must not be one that the inside could have replaced by a link to
-    /// `/proc/self/exe`, which is the host's binary until then (CVE-2019-5736): safe where the inside cannot write to the
-    /// host's files in any case, as in a user namespace.
+    /// `/proc/self/exe`, which is the host's binary until then (CVE-2019-5736). A user namespace does not help where its
+    /// ids include the owner of that binary.
     #[default]
     Direct,
     /// By a sealed program of a few kilobytes in between, so that there is nothing of the host's to reach. Costs one more
@@ -154,10 +157,19 @@ impl Command {
                 "a standard stream",
             );
         }
-        for (number, fd) in &self.passed {
-            if *number < 3 {
+        for (index, (number, fd)) in self.passed.iter().enumerate() {
+            if !(3..MOST_DESCRIPTORS).contains(number) {
                 return Err(Error::Invalid(format!(
-                    "file descriptor {number} is a standard stream: 3 or more can be passed"
+                    "file descriptor {number} cannot be passed: 0 to 2 are the standard streams, and the numbers end \
+                     before {MOST_DESCRIPTORS}"
+                )));
+            }
+            if self.passed[..index]
+                .iter()
+                .any(|(other, _)| other == number)
+            {
+                return Err(Error::Invalid(format!(
+                    "file descriptor {number} is passed twice"
                 )));
             }
             let from = draft.hold(format!("passed {number}"), fd.clone()).into();

@@ -178,8 +178,8 @@ pub enum Call {
     Setpriority { nice: i32 },
     /// Sets the execution domain: personality(2).
     Personality { persona: u32 },
-    /// Joins a new session keyring: keyctl(2).
-    JoinSessionKeyring { name: CString },
+    /// Joins a session keyring of this name, or a new one without a name, which nobody else can join: keyctl(2).
+    JoinSessionKeyring { name: Option<CString> },
     /// Restricts itself by a Landlock rule set: landlock_restrict_self(2), kernel 5.13.
     LandlockRestrictSelf { ruleset: Fd },
     /// Loads a filter of system calls, each instruction a `struct sock_filter`: seccomp(2).
@@ -578,7 +578,10 @@ impl Call {
             JoinSessionKeyring { name } => call(
                 "keyctl",
                 raw::__NR_keyctl,
-                [named("KEYCTL_JOIN_SESSION_KEYRING", 1), Arg::Text(name)],
+                [
+                    named("KEYCTL_JOIN_SESSION_KEYRING", 1),
+                    name.as_ref().map_or(Arg::Null, |name| Arg::Text(name)),
+                ],
             ),
             LandlockRestrictSelf { ruleset } => call(
                 "landlock_restrict_self",

@@ -38,7 +38,10 @@ impl Part for Privileges {
 }
 
 fn invalid(error: Error) -> plan::Error {
-    plan::Error::Invalid(error.to_string())
+    match error {
+        Error::Read { path, source } => plan::Error::prepare(format!("read {path}"), source),
+        error => plan::Error::Invalid(error.to_string()),
+    }
 }
 
 impl Privileges {
@@ -113,7 +116,9 @@ impl Privileges {
 
     fn session(&self, draft: &mut Draft) -> Result<(), plan::Error> {
         if let Some(name) = &self.session_keyring {
-            let call = Call::JoinSessionKeyring { name: path(name)? };
+            let call = Call::JoinSessionKeyring {
+                name: Some(path(name)?),
+            };
             draft.child(Phase::Session, call, "the caller's keys are out of reach");
         }
         if let Some(persona) = self.personality {

@@ -68,6 +68,11 @@ impl Dev {
         self
     }
 
+    /// The devices that were added.
+    pub fn devices(&self) -> &[Device] {
+        &self.devices
+    }
+
     /// The size of `/dev/shm` in bytes.
     pub fn shm(&mut self, bytes: u64) -> &mut Dev {
         self.shm = bytes;
