@@ -1,5 +1,6 @@
 //! What can go wrong with a container.
 
+use rustix::io::Errno;
 use std::io;
 
 /// A container that could not be started, watched or ended.
@@ -73,15 +74,40 @@ impl Error {
     /// What kind of failure it is.
     pub fn kind(&self) -> ErrorKind {
         match self {
+            error if error.raw_os_error().is_some_and(is_a_limit) => ErrorKind::Exhausted,
             Error::Invalid(_) => ErrorKind::Invalid,
             Error::Start(error) => of_start(error),
             Error::Cgroup(error) => of_cgroup(error),
             Error::Mount(error) => of_mount(error),
-            Error::Privileges(_) => ErrorKind::Invalid,
+            Error::Privileges(error) => of_privileges(error),
             Error::Network(_) => ErrorKind::Refused,
             Error::Os { .. } => ErrorKind::Other,
         }
     }
+
+    /// The operating system's error number, where that is the cause.
+    pub fn raw_os_error(&self) -> Option<i32> {
+        match self {
+            Error::Start(error) => error.raw_os_error(),
+            Error::Cgroup(error) => error.errno(),
+            Error::Mount(error) => error.raw_os_error(),
+            Error::Privileges(ampoule_privileges::Error::Read { source, .. })
+            | Error::Os { source, .. } => source.raw_os_error(),
+            Error::Invalid(_) | Error::Privileges(_) | Error::Network(_) => None,
+        }
+    }
+}
+
+fn is_a_limit(errno: i32) -> bool {
+    [
+        Errno::AGAIN,
+        Errno::NOMEM,
+        Errno::NOSPC,
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::DQUOT,
+    ]
+    .contains(&Errno::from_raw_os_error(errno))
 }
 
 /// A part that cannot contribute to a plan.
@@ -95,6 +121,7 @@ fn of_start(error: &ampoule_namespaces::Error) -> ErrorKind {
     use ampoule_namespaces::ErrorKind as Kind;
     match error.kind() {
         Kind::Invalid => ErrorKind::Invalid,
+        Kind::NotFound => ErrorKind::NotFound,
         Kind::ProgramNotFound => ErrorKind::ProgramNotFound,
         Kind::ProgramNotExecutable => ErrorKind::ProgramNotExecutable,
         Kind::Refused => ErrorKind::Refused,
@@ -113,12 +140,21 @@ fn of_cgroup(error: &ampoule_cgroups::Error) -> ErrorKind {
     }
 }
 
+fn of_privileges(error: &ampoule_privileges::Error) -> ErrorKind {
+    use ampoule_privileges::ErrorKind as Kind;
+    match error.kind() {
+        Kind::InvalidInput => ErrorKind::Invalid,
+        Kind::Unsupported => ErrorKind::Refused,
+        _ => ErrorKind::Other,
+    }
+}
+
 fn of_mount(error: &ampoule_rootfs::Error) -> ErrorKind {
     use ampoule_rootfs::ErrorKind as Kind;
     match error.kind() {
         Kind::Invalid | Kind::WrongType => ErrorKind::Invalid,
         Kind::Missing => ErrorKind::NotFound,
-        Kind::Denied => ErrorKind::Refused,
+        Kind::Denied | Kind::Unsupported => ErrorKind::Refused,
         _ => ErrorKind::Other,
     }
 }

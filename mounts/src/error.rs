@@ -82,6 +82,8 @@ impl ErrorKind {
             Some(Errno::NOTDIR | Errno::ISDIR | Errno::LOOP) => ErrorKind::WrongType,
             Some(Errno::PERM | Errno::ACCESS) => ErrorKind::Denied,
             Some(Errno::NOSYS | Errno::NODEV | Errno::OPNOTSUPP) => ErrorKind::Unsupported,
+            // std found it before the kernel: a path with a NUL in it.
+            None if error.kind() == io::ErrorKind::InvalidInput => ErrorKind::Invalid,
             _ => ErrorKind::Kernel,
         }
     }

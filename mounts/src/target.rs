@@ -5,6 +5,7 @@ use ampoule_plan::{Call, Draft, Errno, Fd, OpenFlags, Phase, Resolve, Slot, path
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
 use std::ffi::{OsStr, OsString};
 use std::os::fd::BorrowedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 /// What stands at a place: the kernel puts a directory on a directory, and a file on a file.
@@ -29,7 +30,7 @@ impl Target {
     /// The place at an absolute path.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`] for a relative path, one with `..`, and `/` itself.
+    /// [`ErrorKind::Invalid`] for a relative path, one with `..` or a NUL byte, and `/` itself.
     pub fn new(at: impl AsRef<Path>, kind: Kind) -> Result<Target> {
         let at = at.as_ref();
         let refuse = |why: &str| {
@@ -38,6 +39,9 @@ impl Target {
         };
         if !at.is_absolute() {
             return refuse("the target must be an absolute path");
+        }
+        if at.as_os_str().as_bytes().contains(&0) {
+            return refuse("a path has no NUL bytes");
         }
         let mut names = Vec::new();
         for component in at.components() {

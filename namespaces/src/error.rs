@@ -82,6 +82,8 @@ pub enum ErrorKind {
     ProgramNotFound,
     /// The program exists, but cannot be executed.
     ProgramNotExecutable,
+    /// Something else that the request names does not exist in the container.
+    NotFound,
     /// The kernel lacks a feature, or the caller a privilege.
     Refused,
     /// A limit was reached: processes, memory, file descriptors, space.
@@ -137,6 +139,15 @@ impl Error {
                 }
                 errno => of_errno(*errno as i32),
             },
+            // What the request names is a path in all these: a directory, a place of a mount.
+            Error::Step {
+                errno: Errno::ENOENT,
+                ..
+            } => ErrorKind::NotFound,
+            Error::Step {
+                errno: Errno::ENOTDIR | Errno::ELOOP | Errno::ENAMETOOLONG,
+                ..
+            } => ErrorKind::Invalid,
             Error::Killed { .. } => ErrorKind::Killed,
             error => error.raw_os_error().map_or(ErrorKind::Os, of_errno),
         }
@@ -182,6 +193,16 @@ pub(crate) fn hint(phase: Phase, errno: Errno) -> Option<&'static str> {
         }
         (Phase::Mounts, Errno::EPERM) => {
             Some("a mount needs CAP_SYS_ADMIN in the user namespace that owns the mount namespace")
+        }
+        (Phase::Session, Errno::ENOENT) => {
+            Some("the working directory must exist in the container's root tree")
+        }
+        (Phase::Session, Errno::ENOTDIR) => Some("the working directory must be a directory"),
+        (Phase::Session, Errno::ELOOP) => {
+            Some("a working directory by way of /proc/PID/fd, cwd or root is refused")
+        }
+        (Phase::Filter, Errno::EBADF) => {
+            Some("the limit on open files, nofile, leaves no room for a start: 4 are needed")
         }
         (_, Errno::ECANCELED) => Some("the host went away"),
         _ => None,

@@ -3,8 +3,10 @@
 use crate::view::{self, View};
 use crate::{Error, Maker, Mount, Overlay, Result, Templates};
 use ampoule_mounts::{MountAttributes, Tree};
-use rustix::fs::{Mode, OFlags, open};
+use rustix::fs::OFlags;
+use std::fs::File;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -149,9 +151,10 @@ impl Root {
 
 fn readable(path: &Path) -> Result<Arc<OwnedFd>> {
     let failed = |e| Error::kernel(format!("use {path:?} as a root"), e);
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     // Opened for reading first: a root that cannot be read is a mistake that shows up later and less clearly.
-    open(path, flags, Mode::empty())
-        .map(Arc::new)
-        .map_err(failed)
+    let mut how = File::options();
+    how.read(true)
+        .custom_flags(OFlags::DIRECTORY.bits().cast_signed());
+    let directory = how.open(path).map_err(failed)?;
+    Ok(Arc::new(directory.into()))
 }
