@@ -306,7 +306,7 @@ impl Command {
             .unwrap_or(3);
         let from = draft.hold("confirmation", writer).into();
         draft.confirmed_by(reader);
-        let init = init::program().map_err(|e| Error::Invalid(e.to_string()))?;
+        let init = init::program().map_err(|e| Error::prepare(init::MAKING, e))?;
         let fd = draft.hold(init::NAME, init).into();
         let mut argv = words([init::NAME, mode, &number.to_string()])?;
         argv.extend(self.argv()?);

@@ -1,31 +1,24 @@
 //! The program that lives inside of containers (`init/`), as a sealed file in memory.
 
-use crate::error::Error;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, OnceLock};
 
 /// Compiled by `build.rs`.
 static PROGRAM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/ampoule-init"));
 
+/// What is done when it is made, for errors.
+pub(crate) const MAKING: &str = "make the program for the inside of containers";
+
 /// What the program calls itself in `/proc`.
 pub(crate) const NAME: &str = "ampoule-init";
 
-/// The file, made once per process.
+/// The file, a new one for each process that begins with it.
 ///
-/// It is sealed: nobody who gets hold of it, by `/proc/PID/exe` for instance, can change what others execute.
-pub(crate) fn program() -> Result<Arc<OwnedFd>, Error> {
-    static FILE: OnceLock<Arc<OwnedFd>> = OnceLock::new();
-    if let Some(file) = FILE.get() {
-        return Ok(file.clone());
-    }
-    let file =
-        sealed().map_err(|e| Error::os("make the program for the inside of containers", e))?;
-    Ok(FILE.get_or_init(|| Arc::new(file)).clone())
-}
-
-fn sealed() -> io::Result<OwnedFd> {
+/// It is sealed: nobody who gets hold of it, by `/proc/PID/exe` for instance, can change what is executed. But who merely
+/// opens it for writing, or takes its mode away, keeps everybody from executing it: so it is not shared with any other
+/// container.
+pub(crate) fn program() -> io::Result<OwnedFd> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     // MFD_EXEC says that it is meant to be executed (kernel 6.3); an older kernel does not know the flag.
     let file =

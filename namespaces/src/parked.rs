@@ -140,7 +140,8 @@ impl Drop for Parked {
 /// The last steps of the first plan: our own program, with the socket as file descriptor 3.
 fn contribute(draft: &mut Draft, socket: OwnedFd) -> Result<(), Error> {
     let from = draft.hold("rest of the plan", socket).into();
-    let fd = draft.hold(init::NAME, init::program()?).into();
+    let init = init::program().map_err(|e| Error::os(init::MAKING, e))?;
+    let fd = draft.hold(init::NAME, init).into();
     draft.child(
         Phase::Session,
         Call::Dup3 { from, to: 3 },
