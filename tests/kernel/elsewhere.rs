@@ -56,6 +56,11 @@ pub fn start(case: &str, by: &[&str]) -> Output {
         .unwrap()
 }
 
+/// The variable and its value that make this binary run a case.
+pub fn variable(case: &str) -> (&'static str, &str) {
+    (CASE, case)
+}
+
 /// A directory that goes with its owner, whatever the test does.
 pub struct Scratch(PathBuf);
 

@@ -1,5 +1,12 @@
 //! The suite's tests: whole containers on a real kernel.
 
+#![expect(
+    clippy::print_stdout,
+    clippy::exit,
+    reason = "some of it runs in processes of its own, which tell the test what they found"
+)]
+
+mod attacks;
 mod container;
 mod death;
 mod elsewhere;
