@@ -142,6 +142,7 @@ pub(crate) fn read(root: Option<BorrowedFd<'_>>, file: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::person;
+    use proptest::prelude::*;
 
     const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nann:x:1000:100::/home/ann:/bin/sh\n";
     const GROUP: &str = "root:x:0:\nusers:x:100:\nwheel:x:10:ann,bob\ndisk:x:6:bob\n";
@@ -162,6 +163,19 @@ mod tests {
         check("ann", Some("disk"), (1000, 6, &[], "/home/ann"));
         check("4711", Some("4712"), (4711, 4712, &[], "/"));
         check("4711", None, (4711, 0, &[], "/"));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_an_image_says_nobody_becomes_the_last_id(
+            user in "(ann|[0-9]{1,10}|.{0,6})", passwd in "((ann|.{0,4}):x:[0-9]{0,10}:(4294967295|.{0,4})(:.{0,9}){0,4}\n?){0,3}",
+            groups in "(.{0,4}:x:[0-9]{0,10}:(ann,?|.{0,3})\n?){0,3}"
+        ) {
+            if let Ok(person) = person(&user, None, &passwd, &groups) {
+                let ids = [person.user.uid, person.user.gid];
+                prop_assert!(!ids.iter().chain(&person.user.groups).any(|id| *id == u32::MAX));
+            }
+        }
     }
 
     #[test]

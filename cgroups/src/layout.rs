@@ -226,6 +226,23 @@ mod tests {
         assert_eq!(layout.hierarchies[0].mount, Path::new("/sys/fs/cgroup"));
     }
 
+    proptest::proptest! {
+        #[test]
+        fn damaged_tables_are_read_or_passed_over(cut in 0..HYBRID.len(), put in ".{0,4}", own in ".{0,30}") {
+            let mut table = HYBRID.to_string();
+            table.replace_range(cut..(cut + 2).min(HYBRID.len()), &put);
+            for hierarchy in Layout::parse(&table, &own).hierarchies {
+                assert_ne!(hierarchy.mount, Path::new(""));
+            }
+        }
+
+        #[test]
+        fn escapes_are_undone(name in "[a-z \\t\n\\\\]{0,12}") {
+            let escaped: String = name.bytes().map(|byte| format!("\\{byte:03o}")).collect();
+            assert_eq!(unescape(&escaped), Path::new(&name));
+        }
+    }
+
     #[test]
     fn nonsense_is_passed_over() {
         assert!(

@@ -418,6 +418,20 @@ pub(crate) fn field(text: &str, key: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
+    proptest::proptest! {
+        #[test]
+        fn damaged_files_are_read_or_passed_over(
+            text in "((usage_usec|8:0|some|full|Total|8:0 Read)( ?(rbytes=|avg10=|total=)?[0-9]{0,22}.?){0,3}\n?){0,4}"
+        ) {
+            parse_cpu_v2(&text);
+            parse_io_v2(&text);
+            parse_io_v1(&text, &text);
+            parse_pressure(&text);
+            device_number(&text);
+            field(&text, "some");
+        }
+    }
+
     #[test]
     fn cpu_of_v2() {
         let stats = parse_cpu_v2(

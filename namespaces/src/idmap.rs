@@ -86,12 +86,13 @@ impl IdMap {
     ///
     /// # Errors
     /// [`ErrorKind::Refused`](crate::ErrorKind::Refused) if nothing is granted: the message names the remedy.
+    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) if what is granted overlaps, or passes the last id.
     pub fn subordinate() -> Result<IdMap, Error> {
         let own = IdMap::single(0, 0);
-        Ok(IdMap {
-            uids: with_granted(own.uids[0], &granted("/etc/subuid")?),
-            gids: with_granted(own.gids[0], &granted("/etc/subgid")?),
-        })
+        IdMap::new(
+            with_granted(own.uids[0], &granted("/etc/subuid")?),
+            with_granted(own.gids[0], &granted("/etc/subgid")?),
+        )
     }
 
     /// The host's user id that an id inside stands for.
@@ -252,7 +253,8 @@ fn with_granted(own: Extent, ranges: &[(u32, u32)]) -> Vec<Extent> {
             outside,
             count,
         });
-        inside += count;
+        // Past the last id, which the map is checked for.
+        inside = inside.saturating_add(count);
     }
     extents
 }
@@ -282,7 +284,8 @@ fn run(program: &str, pid: i32, extents: &[Extent]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Extent, IdMap, grant};
+    use super::{Extent, IdMap, grant, with_granted};
+    use proptest::prelude::*;
 
     fn extent(inside: u32, outside: u32, count: u32) -> Extent {
         Extent {
@@ -321,6 +324,27 @@ mod tests {
         assert_eq!(grant("1000:5:6", 1000, Some("ann")), Some((5, 6)));
         for line in ["bob:100000:65536", "ann:x:1", "ann:1", "", "ann:1:0"] {
             assert_eq!(grant(line, 1000, Some("ann")), None, "{line}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_line_of_a_subuid_file_is_read_or_passed_over(line in "(ann|1000|.{0,5})?:?[0-9]{0,11}:?.{0,11}") {
+            if let Some((first, count)) = grant(&line, 1000, Some("ann")) {
+                prop_assert!(count > 0 && line.contains(&first.to_string()), "{line:?}");
+            }
+        }
+
+        #[test]
+        fn a_map_of_any_grants_is_refused_or_means_each_id_once(ranges in prop::collection::vec(any::<(u32, u32)>(), 0..4)) {
+            let extents = with_granted(extent(0, 1000, 1), &ranges);
+            if let Ok(map) = IdMap::new(extents.clone(), vec![extent(0, 1000, 1)]) {
+                for Extent { inside, outside, count } in extents {
+                    prop_assert_eq!(map.outside_uid(inside), Some(outside));
+                    prop_assert_eq!(map.outside_uid(inside + (count - 1)), Some(outside + (count - 1)));
+                }
+                prop_assert_eq!(map.outside_uid(u32::MAX), None);
+            }
         }
     }
 

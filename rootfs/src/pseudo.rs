@@ -179,6 +179,15 @@ mod tests {
         assert_eq!(Cgroups::parse(mountinfo), expect);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_table_is_read(table in "(([0-9/:a-z ]{0,9} ){0,6}/sys/fs/cgroup(/[a-z,=]{0,9})? rw - cgroup2? .{0,4} .{0,9}\n?){0,3}") {
+            if let Cgroups::Hierarchies(list) = Cgroups::parse(&table) {
+                assert!(!list.is_empty());
+            }
+        }
+    }
+
     #[test]
     fn one_hierarchy() {
         check(
