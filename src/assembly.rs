@@ -135,18 +135,19 @@ impl<'a> Assembly<'a> {
         let mut draft = Draft::new();
         let isolation = self.isolation()?;
         let privileges = self.privileges()?;
-        let parts: [&dyn Part; 6] = [
+        let keyring = Keyring::of(self.container);
+        let parts: [&dyn Part; 7] = [
             &isolation,
             entry,
             &self.root,
             &self.volumes,
+            &keyring,
             command,
             &privileges,
         ];
         for part in parts {
             part.contribute(&mut draft)?;
         }
-        keyring(self.container, &mut draft);
         Ok(draft)
     }
 
@@ -277,18 +278,31 @@ fn starter(container: &Container) -> Starter {
 }
 
 /// A session keyring of its own, as Docker gives one. Without a name, so that no other container can join it by that.
-pub(crate) fn keyring(container: &Container, draft: &mut Draft) {
-    let call = Call::JoinSessionKeyring { name: None };
-    let mut step = draft.child(
-        Phase::Session,
-        call,
-        "the keys of the caller's session are out of reach",
-    );
-    // Then there are no keys, or a filter of the caller's own keeps them from it and so from the container.
-    step.tolerate(Errno::ENOSYS).tolerate(Errno::EPERM);
-    if matches!(container.seccomp, Seccomp::Docker) {
-        // An ordinary user may have 200 keyrings. Docker's filter has no call that reaches a key in any case.
-        step.tolerate(Errno::EDQUOT);
+#[derive(Debug)]
+pub(crate) struct Keyring {
+    /// No system call that reaches a key passes the filter.
+    filtered: bool,
+}
+
+impl Keyring {
+    pub(crate) fn of(container: &Container) -> Keyring {
+        let filtered = matches!(container.seccomp, Seccomp::Docker);
+        Keyring { filtered }
+    }
+}
+
+impl Part for Keyring {
+    fn contribute(&self, draft: &mut Draft) -> Result<(), ampoule_plan::Error> {
+        let call = Call::JoinSessionKeyring { name: None };
+        let why = "the keys of the caller's session are out of reach";
+        let mut step = draft.child(Phase::Session, call, why);
+        // Then there are no keys, or a filter of the caller's own keeps them from it and so from the container.
+        step.tolerate(Errno::ENOSYS).tolerate(Errno::EPERM);
+        if self.filtered {
+            // An ordinary user may have 200 keyrings.
+            step.tolerate(Errno::EDQUOT);
+        }
+        Ok(())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Another program in a running container.
 
-use crate::assembly::{Streams, command, keyring, privileges};
+use crate::assembly::{Keyring, Streams, command, privileges};
 use crate::child::{Child, Inside, Pipes};
 use crate::container::Container;
 use crate::engine::Engine;
@@ -197,11 +197,11 @@ impl<'a> Exec<'a> {
         let privileges = privileges(&self.container, engine, &person, child.inside.maker)?;
         let entry = child.cgroup.as_ref().map(Entry::of).transpose()?;
         let mut draft = Draft::new();
-        let parts: [&dyn Part; 4] = [&isolation, &entry, &command, &privileges];
+        let keyring = Keyring::of(&self.container);
+        let parts: [&dyn Part; 5] = [&isolation, &entry, &keyring, &command, &privileges];
         for part in parts {
             part.contribute(&mut draft)?;
         }
-        keyring(&self.container, &mut draft);
         Ok(draft.finish()?)
     }
 

@@ -1,6 +1,6 @@
 //! Containers that are made before they are needed.
 
-use crate::assembly::Assembly;
+use crate::assembly::{Assembly, Keyring};
 use crate::child::{Child, Pipes};
 use crate::container::Container;
 use crate::engine::Engine;
@@ -57,7 +57,11 @@ impl Sandbox {
     /// Everything but the program.
     fn complete(assembly: &Assembly<'_>) -> Result<Sandbox> {
         let privileges = assembly.privileges()?;
-        Sandbox::park(assembly, &[&assembly.root, &assembly.volumes, &privileges])
+        let keyring = Keyring::of(assembly.container);
+        Sandbox::park(
+            assembly,
+            &[&assembly.root, &assembly.volumes, &keyring, &privileges],
+        )
     }
 
     /// What every container has.
@@ -66,11 +70,8 @@ impl Sandbox {
     }
 
     fn park(assembly: &Assembly<'_>, parts: &[&dyn Part]) -> Result<Sandbox> {
-        let (cgroup, entry) = limits::create(
-            assembly.engine,
-            &assembly.name,
-            &assembly.container.resources,
-        )?;
+        let resources = assembly.resources()?;
+        let (cgroup, entry) = limits::create(assembly.engine, &assembly.name, &resources)?;
         let mut draft = Draft::new();
         assembly.isolation()?.contribute(&mut draft)?;
         entry.contribute(&mut draft)?;
@@ -84,9 +85,14 @@ impl Sandbox {
         })
     }
 
-    fn limit(&self, container: &Container) -> Result<()> {
+    /// The standard devices are listed already.
+    fn limit(&self, assembly: &Assembly<'_>) -> Result<()> {
+        let container = assembly.container;
         match &self.cgroup {
-            Some(cgroup) => Ok(cgroup.apply(&container.resources)?),
+            Some(cgroup) if container.dev.devices().is_empty() => {
+                Ok(cgroup.apply(&container.resources)?)
+            }
+            Some(cgroup) => Ok(cgroup.apply(&assembly.resources()?)?),
             None if container.resources.controllers().is_empty() => Ok(()),
             // Says why there is none, with the remedy.
             None => Engine::shared().parent().map(|_| ()),
@@ -185,13 +191,20 @@ impl GenericPool {
             name: path(assembly.hostname())?,
         };
         draft.child(Phase::Session, name, "a name of its own");
-        let parts: [&dyn Part; 4] = [&assembly.root, &assembly.volumes, &command, &privileges];
+        let keyring = Keyring::of(container);
+        let parts: [&dyn Part; 5] = [
+            &assembly.root,
+            &assembly.volumes,
+            &keyring,
+            &command,
+            &privileges,
+        ];
         parts
             .into_iter()
             .try_for_each(|part| part.contribute(&mut draft))?;
         drop((streams, command));
         let sandbox = self.stock.take()??;
-        sandbox.limit(container)?;
+        sandbox.limit(&assembly)?;
         sandbox.resume(draft.finish()?, &assembly, pipes)
     }
 
