@@ -16,7 +16,7 @@
 mod stage;
 
 use anyhow::Context;
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use stage::{again, mount_new, names};
 use std::fs;
@@ -72,6 +72,7 @@ fn play(place: &Path, propagation: &str) -> anyhow::Result<(bool, bool)> {
     let mut answer = String::new();
     from.read_to_string(&mut answer)?;
     assert!(guest.wait()?.success());
+    umount2(&base, MntFlags::MNT_DETACH)?;
 
     let by_guest = answer == "mounted";
     println!("{propagation}: seen by the host: {by_host}, by the guest: {by_guest}");

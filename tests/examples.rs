@@ -1,6 +1,6 @@
 //! Every example of the curriculum runs, as root and as an ordinary user, and what it claims holds.
 //!
-//! The examples are built by `cargo test` or by `cargo build --examples`. One that ends with exit code 77 says what is missing
+//! The examples are built by `cargo test`, unless it is told what to test, and by `cargo build --examples`. One that ends with exit code 77 says what is missing
 //! and counts as skipped, unless `AMPOULE_EXPECT` states that the machine has it.
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
@@ -37,10 +37,13 @@ fn main() -> ExitCode {
     libtest_mimic::run(&arguments, trials.collect()).exit_code()
 }
 
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples")
+}
+
 /// The examples' names, in the order in which they are learned.
 fn names() -> Vec<String> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
-    let files = fs::read_dir(folder).expect("the examples' folder");
+    let files = fs::read_dir(folder()).expect("the examples' folder");
     let mut names: Vec<String> = files
         .map(|file| file.expect("an entry of the examples' folder").path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
@@ -58,13 +61,14 @@ fn run(name: &str, who: Who) -> Result<Completion, Failed> {
     let place = tempfile::tempdir()?;
     let scratch = place.path().join("scratch");
     fs::create_dir(&scratch)?;
+    // An example that root runs may become somebody else.
+    fs::set_permissions(place.path(), Permissions::from_mode(0o755))?;
+    fs::set_permissions(&scratch, Permissions::from_mode(0o1777))?;
     let mut command = Command::new(executable(name)?);
     if who == Who::User && privileged {
         // The folder that it was built in need not be open to others.
         let copy = place.path().join(name);
         fs::copy(executable(name)?, &copy)?;
-        fs::set_permissions(place.path(), Permissions::from_mode(0o755))?;
-        fs::set_permissions(&scratch, Permissions::from_mode(0o777))?;
         command = Command::new(copy);
         command.uid(USER).gid(USER).current_dir("/");
     }
@@ -94,9 +98,11 @@ fn executable(name: &str) -> Result<PathBuf, Failed> {
         .and_then(Path::parent)
         .ok_or("no folder of built files")?;
     let executable = built.join("examples").join(name);
-    match executable.exists() {
-        true => Ok(executable),
-        false => Err(format!("{executable:?} is missing: cargo build --examples").into()),
+    let source = folder().join(name).with_extension("rs");
+    let modified = |path: &Path| fs::metadata(path).and_then(|file| file.modified());
+    match (modified(&executable), modified(&source)) {
+        (Ok(built), Ok(written)) if built >= written => Ok(executable),
+        _ => Err(format!("{executable:?} is missing or old: cargo build --examples").into()),
     }
 }
 
