@@ -128,11 +128,11 @@ impl Drop for Running {
     }
 }
 
-/// Waits for a condition, for ten seconds at most (a virtual machine under emulation is slow).
+/// Waits for a condition, for a minute at most (a virtual machine under emulation is slow).
 pub fn eventually(what: &str, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while !condition() {
-        assert!(Instant::now() < deadline, "in 10 s not: {what}");
+        assert!(Instant::now() < deadline, "in a minute not: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }

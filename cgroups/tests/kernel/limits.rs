@@ -55,7 +55,9 @@ fn a_quota_throttles_when_it_is_applied() {
         assert_eq!(cpu().throttled_periods, Some(0));
         cgroup.apply_quota(&limits).unwrap();
         eventually("throttled", || cpu().throttled_periods.unwrap() >= 3);
-        assert!(cpu().throttled.unwrap() > Duration::ZERO);
+        eventually("throttled for some time", || {
+            cpu().throttled.unwrap() > Duration::ZERO
+        });
     });
 }
 

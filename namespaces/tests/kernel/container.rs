@@ -19,6 +19,11 @@ pub fn container() -> Isolation {
     isolation
 }
 
+/// A kernel on which a program enters a new time namespace when it is executed; before, only a fork does that.
+pub fn linux_6_3() -> Result<(), String> {
+    needs::kernel((6, 3))
+}
+
 /// A shell's script.
 pub fn sh(script: &str) -> Command {
     let mut command = Command::new("/bin/sh");

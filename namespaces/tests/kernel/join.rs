@@ -1,6 +1,6 @@
 //! Joining a running container.
 
-use crate::container::{Outcome, container, sh, start};
+use crate::container::{Outcome, container, linux_6_3, sh, start};
 use ampoule_namespaces::{Clock, Command, Isolation, Namespaces, Process, Status, launch};
 use ampoule_plan::{Draft, Part};
 use needs::needs;
@@ -36,7 +36,7 @@ fn waiting() -> Process {
     start(&isolation, &sh("exec sleep 60")).unwrap()
 }
 
-needs!(root => a_program_joins_a_running_container);
+needs!(root, linux_6_3 => a_program_joins_a_running_container);
 fn a_program_joins_a_running_container() {
     let mut container = waiting();
     let kinds = Namespaces::all() - Namespaces::CLONE_NEWUSER;
@@ -53,7 +53,7 @@ fn a_program_joins_a_running_container() {
     assert_eq!(container.wait().unwrap().status, Status::Signaled(9));
 }
 
-needs!(root => a_new_time_namespace_is_entered_with_the_program);
+needs!(root, linux_6_3 => a_new_time_namespace_is_entered_with_the_program);
 fn a_new_time_namespace_is_entered_with_the_program() {
     let mut isolation = container();
     isolation

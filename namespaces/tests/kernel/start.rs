@@ -1,6 +1,6 @@
 //! A start: what comes back, whoever starts the program.
 
-use crate::container::{container, draft, output, sh, start};
+use crate::container::{container, draft, linux_6_3, output, sh, start};
 use ampoule_namespaces::{Command, ErrorKind, Namespaces, Starter, Status, launch};
 use needs::needs;
 use std::fs::File;
@@ -27,7 +27,7 @@ fn process_1_cannot_be_killed_from_inside() {
     assert_eq!(process.wait().unwrap().status, Status::Exited(3));
 }
 
-needs!(root => every_namespace_is_new);
+needs!(root, linux_6_3 => every_namespace_is_new);
 fn every_namespace_is_new() {
     let mut isolation = container();
     isolation.unshare(Namespaces::all() - Namespaces::CLONE_NEWUSER);

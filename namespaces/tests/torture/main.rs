@@ -25,7 +25,7 @@ fn main() -> std::process::ExitCode {
             report(info);
         }
     }));
-    needs::run()
+    needs::run_one_by_one()
 }
 
 const ON_PURPOSE: &str = "on purpose";

@@ -63,6 +63,17 @@ macro_rules! needs {
 
 /// Runs the registered tests that the command line selects (the flags are those of `cargo test`).
 pub fn run() -> ExitCode {
+    run_with(&Arguments::from_args())
+}
+
+/// The same, one test after the other: for tests that look at the whole process, such as its descriptors.
+pub fn run_one_by_one() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = Some(1);
+    run_with(&arguments)
+}
+
+fn run_with(arguments: &Arguments) -> ExitCode {
     let expected = std::env::var("AMPOULE_EXPECT").unwrap_or_default();
     let expected: Vec<&'static str> = expected
         .leak()
@@ -74,7 +85,7 @@ pub fn run() -> ExitCode {
         .collect();
     trials.sort_by(|a, b| a.name().cmp(b.name()));
     watchdog::start();
-    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+    libtest_mimic::run(arguments, trials).exit_code()
 }
 
 fn trial(test: &'static Test, expected: Vec<&'static str>) -> Trial {
