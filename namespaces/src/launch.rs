@@ -6,6 +6,7 @@ use crate::error::Error;
 use crate::gate::{Gate, Host};
 use crate::lower::Image;
 use crate::outcome::{End, now, step_error};
+use crate::passing;
 use crate::process::Process;
 use crate::reaper;
 use crate::spawner::{Lease, NAME, Request, Spawner};
@@ -13,6 +14,7 @@ use ampoule_plan::{Call, Errno, Namespaces, Plan, Slot, Undo};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 /// Plays a plan: starts the process that it describes.
 ///
@@ -143,6 +145,11 @@ fn refused(errno: Errno) -> Error {
     }
 }
 
+/// How long a child may take from its last gate to its program, which needs less than a millisecond. Who is inside already can
+/// stop one that joins, since nobody can refuse SIGSTOP, and can keep its confirmation open: the host does not wait for that
+/// for ever.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
 /// Where our own program starts the one that was asked for, waits until it says that it did.
 pub(crate) fn confirmed(mut process: Process, mut plan: Plan) -> Result<Process, Error> {
     let Some(pipe) = plan.take_confirmation() else {
@@ -150,17 +157,28 @@ pub(crate) fn confirmed(mut process: Process, mut plan: Plan) -> Result<Process,
     };
     // The other end that is still open here is among what the plan holds.
     plan.release();
-    let mut word = Vec::with_capacity(4);
-    File::from(pipe)
-        .read_to_end(&mut word)
-        .map_err(|e| Error::os("read a confirmation", e))?;
-    let Ok(word) = <[u8; 4]>::try_from(&word[..]) else {
-        return Ok(process);
+    let error = match word(pipe) {
+        Ok(None) => return Ok(process),
+        Ok(Some(errno)) => step_error(&plan, plan.steps().len() as u32 + 1, Errno::from_raw(errno)),
+        Err(source) => Error::Os {
+            what: "wait until the program has begun".into(),
+            source,
+            hint: Some("a process of the container may have stopped it"),
+        },
     };
-    let _ = process.wait();
-    Err(step_error(
-        &plan,
-        plan.steps().len() as u32 + 1,
-        Errno::from_raw(i32::from_ne_bytes(word)),
-    ))
+    // It has ended already, unless somebody inside has said this in its place.
+    let _ = process.kill().and_then(|()| process.wait());
+    Err(error)
+}
+
+/// The error number that stands in the pipe, if it does not just end.
+fn word(pipe: OwnedFd) -> io::Result<Option<i32>> {
+    if !passing::readable(pipe.as_fd(), PATIENCE)? {
+        return Err(io::ErrorKind::TimedOut.into());
+    }
+    let mut word = [0; 4];
+    match File::from(pipe).read(&mut word)? {
+        0 => Ok(None),
+        _ => Ok(Some(i32::from_ne_bytes(word))),
+    }
 }

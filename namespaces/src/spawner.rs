@@ -12,10 +12,12 @@ use crate::child::program::{Program, Report, SLOTS};
 use crate::child::{Life, play};
 use crate::dumpable::Dumpable;
 use crate::error::Error;
+use crate::launch::PATIENCE;
 use crate::passing;
 use crate::tiny_root;
 use ampoule_plan::Errno;
 use linux_raw_sys::general as raw;
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -172,9 +174,17 @@ impl Spawner {
     }
 
     /// Waits until the child has become its program, or ended. Returns the pidfd if there was a birth.
+    ///
+    /// A child that takes too long is killed.
     pub(crate) fn finish(&self) -> Result<Option<OwnedFd>, Error> {
-        let message =
-            passing::receive(self.socket.as_fd()).map_err(|e| Error::os("wait for a birth", e))?;
+        let failed = |e| Error::os("wait for a birth", e);
+        if !passing::readable(self.socket.as_fd(), PATIENCE).map_err(failed)?
+            && let Some(child) = Pid::from_raw(self.report().pid.load(Acquire))
+        {
+            // Nobody else waits for it, so the number is still its own; and if it is gone, the answer is on its way.
+            let _ = kill_process(child, Signal::KILL);
+        }
+        let message = passing::receive(self.socket.as_fd()).map_err(failed)?;
         let fds = message
             .fds
             .map_err(|e| Error::os("take the pidfd of a child", e))?;

@@ -1,8 +1,9 @@
 //! CVE-2016-9962: a process that joins a container, attacked before it has let go of the host.
 
 use super::{python, python3, ready};
+use ampoule::Container;
 use needs::needs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What every reader of the host's memory would find.
 const SECRET: &str = "a-secret-of-the-host";
@@ -56,9 +57,9 @@ fn a_joining_process_shows_nothing_of_the_host() {
     );
     let mut attacker = python(&attack);
     let child = ready(attacker.env("LOOK_FOR", &reversed));
-    let until = std::time::Instant::now() + Duration::from_secs(5);
+    let until = Instant::now() + Duration::from_secs(5);
     let mut joined = 0;
-    while std::time::Instant::now() < until {
+    while Instant::now() < until {
         // A traced program is held up; its end is not what this is about.
         let mut exec = child.exec("true");
         let _ = exec.timeout(Duration::from_secs(10)).output();
@@ -78,4 +79,33 @@ fn a_joining_process_shows_nothing_of_the_host() {
     }
     // Kept until here, so that it was in the host's memory all the while.
     assert!(secret.starts_with(SECRET));
+}
+
+/// Stops the first process that comes, and keeps all that it has open.
+const STOP: &str = r#"
+own, kept = os.getpid(), []
+print("ready", flush=True)
+while not kept:
+    for pid in os.listdir("/proc"):
+        if not pid.isdigit() or int(pid) == own: continue
+        try: os.kill(int(pid), 19)
+        except OSError: continue
+        kept.append(pid)
+        for fd in range(3, 10): kept.append(attempt(os.open, f"/proc/{pid}/fd/{fd}", os.O_WRONLY))
+time.sleep(60)
+"#;
+
+needs!(user_namespaces, python3 => a_joining_process_that_is_stopped_does_not_stop_the_host);
+fn a_joining_process_that_is_stopped_does_not_stop_the_host() {
+    let child = ready(&mut python(STOP));
+    let started = Instant::now();
+    // Where it was stopped is chance: before its program has begun, or after.
+    let mut exec = child.exec("sleep");
+    exec.arg("60").timeout(Duration::from_secs(1));
+    if let Ok(mut stopped) = exec.spawn() {
+        let report = stopped.wait().unwrap();
+        assert!(!report.success(), "{report}");
+    }
+    assert!(started.elapsed() < Duration::from_secs(30));
+    assert!(Container::new("true").status().unwrap().success());
 }
