@@ -96,7 +96,12 @@ fn a_shell_on_a_terminal() {
     assert!(terminal.is_cooked());
     let mut child = terminal.run(&["run", "-it", "host", "sh"]);
     terminal.type_in("tty; stty size; echo $TERM; echo prompt-$((40+2))\r");
-    terminal.expect("/dev/pts/");
+    // The container of an ordinary user cannot have a name for a terminal of the machine's.
+    let name = match needs::root() {
+        Ok(()) => "/dev/pts/",
+        Err(_) => "not a tty",
+    };
+    terminal.expect(name);
     terminal.expect("33 99");
     terminal.expect("xterm");
     terminal.expect("prompt-42");
