@@ -2,6 +2,7 @@
 
 use crate::assembly::Assembly;
 use crate::child::Child;
+use crate::engine::Engine;
 use crate::error::Result;
 use crate::network::Network;
 use crate::report::{Output, Report};
@@ -316,6 +317,7 @@ impl Container {
     /// # Errors
     /// As for [`spawn`](Container::spawn).
     pub fn spawn_adjusted(&self, adjust: impl FnOnce(&mut Plan)) -> Result<Child> {
+        Engine::shared().warm_up(&self.seccomp, self.capabilities);
         Assembly::new(self)?.start(adjust)
     }
 

@@ -1,11 +1,13 @@
 //! What all containers of a process share: templates of mounts, compiled filters, the cgroups' parent.
 
+use crate::container::Seccomp;
 use crate::error::{Error, Result};
 use ampoule_cgroups::{Controller, Parent};
 use ampoule_privileges::capabilities::CapabilitySet;
 use ampoule_privileges::seccomp::{Filter, Host, Template};
 use ampoule_rootfs::{Cgroups, Maker, Templates};
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// Removes the cgroups of containers whose owner was killed, and returns their names.
@@ -28,6 +30,7 @@ pub(crate) struct Engine {
     cgroups: OnceLock<Cgroups>,
     maker: OnceLock<Maker>,
     initial: OnceLock<bool>,
+    warm: AtomicBool,
 }
 
 /// The directory below which this library's cgroups live.
@@ -44,6 +47,7 @@ impl Engine {
             cgroups: OnceLock::new(),
             maker: OnceLock::new(),
             initial: OnceLock::new(),
+            warm: AtomicBool::new(false),
         })
     }
 
@@ -91,6 +95,24 @@ impl Engine {
             _ => Cgroups::Absent,
         };
         self.cgroups.get_or_init(found).clone()
+    }
+
+    /// Begins with what the first start of a process needs and no other: threads do it while the caller prepares mounts.
+    pub(crate) fn warm_up(&'static self, seccomp: &Seccomp, capabilities: CapabilitySet) {
+        if self.warm.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        ampoule_namespaces::warm_up();
+        if !matches!(seccomp, Seccomp::Docker) {
+            return;
+        }
+        // Whoever comes first compiles it, and the other finds it. An error is found again by the start itself.
+        let compile = move || {
+            let kept = CapabilitySet::supported().map(|supported| capabilities & supported);
+            let _ = kept.map(|kept| self.docker_filter(kept));
+        };
+        let thread = std::thread::Builder::new().name("ampoule-filter".into());
+        let _ = thread.stack_size(256 << 10).spawn(compile);
     }
 
     /// Docker's filter for a container with these capabilities, compiled once.

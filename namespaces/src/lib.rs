@@ -55,6 +55,7 @@ pub use launch::launch;
 pub use parked::Parked;
 pub use process::Process;
 pub use pty::Terminal;
+pub use spawner::warm_up;
 pub use wait::{Ended, Status, Usage};
 
 /// The examples of the README.

@@ -50,6 +50,8 @@ pub(crate) struct Spawner {
     report: &'static Report,
     /// The threads of a process that forked do not live on in its child.
     owner: u32,
+    /// The thread's end of the socket, until it has taken it over.
+    unsettled: Option<OwnedFd>,
 }
 
 /// Idle spawners, and how many there are in all.
@@ -75,20 +77,42 @@ pub(crate) struct Lease(Option<Spawner>);
 impl Lease {
     /// Takes an idle spawner, makes one, or waits for one.
     pub(crate) fn take() -> Result<Lease, Error> {
+        let mut spawner = Lease::find()?;
+        match spawner.settle() {
+            Ok(()) => Ok(Lease(Some(spawner))),
+            Err(error) => {
+                lock().total -= 1;
+                Err(error)
+            }
+        }
+    }
+
+    fn find() -> Result<Spawner, Error> {
         let mut pool = lock();
         loop {
             if let Some(spawner) = pool.idle.pop() {
-                return Ok(Lease(Some(spawner)));
+                return Ok(spawner);
             }
             if pool.total < MOST {
                 pool.total += 1;
                 drop(pool);
-                return Spawner::new()
-                    .map(|spawner| Lease(Some(spawner)))
-                    .inspect_err(|_| lock().total -= 1);
+                return Spawner::new().inspect_err(|_| lock().total -= 1);
             }
             pool = FREED.wait(pool).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+}
+
+/// Lets the first spawner set itself up while the caller is busy otherwise. Without this the first start waits for that.
+///
+/// What can go wrong is reported by the start that needs it.
+pub fn warm_up() {
+    let mut pool = lock();
+    if pool.total == 0
+        && let Ok(spawner) = Spawner::new()
+    {
+        pool.total = 1;
+        pool.idle.push(spawner);
     }
 }
 
@@ -137,19 +161,20 @@ impl Spawner {
             .stack_size(128 << 10)
             .spawn(move || Birthplace::serve(number, memory))
             .map_err(|e| Error::os("start a spawner thread", e))?;
-        let spawner = Spawner {
+        Ok(Spawner {
             socket,
             report,
             owner: std::process::id(),
-        };
-        spawner.ready()?;
-        // From here on the thread's own table has it, and only that one: a child can tell when the host is gone.
-        drop(theirs);
-        Ok(spawner)
+            unsettled: Some(theirs),
+        })
     }
 
-    /// The thread says whether it could set itself up.
-    fn ready(&self) -> Result<(), Error> {
+    /// Waits until the thread has said whether it could set itself up.
+    fn settle(&mut self) -> Result<(), Error> {
+        // Once it has, its own table has the descriptor, and only that one: a child can tell when the host is gone.
+        let Some(_theirs) = self.unsettled.take() else {
+            return Ok(());
+        };
         let message =
             passing::receive(self.socket.as_fd()).map_err(|e| Error::os("set up a spawner", e))?;
         match message.word {

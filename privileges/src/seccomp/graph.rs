@@ -1,6 +1,6 @@
 //! Decisions as a graph: tests of one word each, which lead to other tests or to an action. Equal parts exist once.
 
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 /// A node's place in its [`Graph`]; what a node leads to has a lower one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -36,7 +36,7 @@ pub(super) enum Node {
 #[derive(Debug, Default)]
 pub(super) struct Graph {
     nodes: Vec<Node>,
-    known: HashMap<Node, NodeId>,
+    known: FxHashMap<Node, NodeId>,
 }
 
 impl Word {
