@@ -151,8 +151,9 @@ fn lock() -> MutexGuard<'static, Pool> {
 
 impl Spawner {
     fn new() -> Result<Spawner, Error> {
-        let (socket, theirs) =
-            passing::pair().map_err(|e| Error::os("socketpair for a spawner", e))?;
+        let (socket, theirs) = passing::pair()
+            .and_then(|(ours, theirs)| Ok((clear_of_streams(ours)?, clear_of_streams(theirs)?)))
+            .map_err(|e| Error::os("socketpair for a spawner", e))?;
         let memory = Memory::map().map_err(|e| Error::os("mmap of a child's stacks", e))?;
         let report = memory.report;
         let number = theirs.as_raw_fd();
@@ -412,6 +413,14 @@ fn keep_clear(fds: Vec<OwnedFd>, reserved: RawFd) -> io::Result<Vec<OwnedFd>> {
             }
         })
         .collect()
+}
+
+/// Where the host has closed its standard streams, what takes their numbers would be handed to programs as theirs.
+fn clear_of_streams(fd: OwnedFd) -> io::Result<OwnedFd> {
+    match fd.as_raw_fd() {
+        0..3 => duplicate_above(fd.as_fd(), 3),
+        _ => Ok(fd),
+    }
 }
 
 fn block_signals() {
