@@ -12,6 +12,7 @@ use crate::stdio::Stdio;
 use crate::user::{self, Person};
 use ampoule_namespaces::{Isolation, Namespaces, Starter, launch};
 use ampoule_plan::{Draft, Part, Plan};
+use ampoule_privileges::capabilities::Capability;
 use rustix::fs::{Mode, OFlags, open};
 use std::ffi::OsStr;
 use std::os::fd::AsFd;
@@ -186,7 +187,23 @@ impl<'a> Exec<'a> {
         .wait_with_output()
     }
 
+    /// Until it has executed its program, a process that joins is a copy of this one, and cannot be traced: but for who may
+    /// trace everything. A container that may mount as well is trusted as the machine's root is, and one with a user
+    /// namespace of its own has no such power over us.
+    fn check_tracers(&self, child: &Child) -> Result<()> {
+        let capabilities = child.container.capabilities;
+        let traces = capabilities.contains(Capability::SysPtrace)
+            && !capabilities.contains(Capability::SysAdmin);
+        if traces && child.inside.id_map.is_none() {
+            let problem = "a program that joins a container with CAP_SYS_PTRACE would show it this process's memory: \
+                           give the container an id map, or take the capability away";
+            return Err(Error::Invalid(problem.into()));
+        }
+        Ok(())
+    }
+
     fn draft(&self, child: &Child, streams: &Streams) -> Result<Plan> {
+        self.check_tracers(child)?;
         let engine = Engine::shared();
         let person = self.person(child)?;
         let mut command = command(&self.container, &person);

@@ -1,7 +1,8 @@
 //! CVE-2016-9962: a process that joins a container, attacked before it has let go of the host.
 
 use super::{python, python3, ready};
-use ampoule::Container;
+use ampoule::privileges::capabilities::{Capability, CapabilitySet};
+use ampoule::{Container, IdMap};
 use needs::needs;
 use std::time::{Duration, Instant};
 
@@ -108,4 +109,20 @@ fn a_joining_process_that_is_stopped_does_not_stop_the_host() {
     }
     assert!(started.elapsed() < Duration::from_secs(30));
     assert!(Container::new("true").status().unwrap().success());
+}
+
+needs!(root => nobody_joins_who_may_trace_everything);
+fn nobody_joins_who_may_trace_everything() {
+    let mut container = Container::new("sleep");
+    let tracing = CapabilitySet::DOCKER | [Capability::SysPtrace].into();
+    let child = container.arg("60").capabilities(tracing).spawn().unwrap();
+    // Without this, the attack above reads the host's binary and memory.
+    let error = child.exec("true").spawn().unwrap_err().to_string();
+    assert!(
+        error.contains("CAP_SYS_PTRACE") && error.contains("id map"),
+        "{error}"
+    );
+    let map = IdMap::ranges(100_000, 65_536).unwrap();
+    let child = container.id_map(map).spawn().unwrap();
+    assert!(child.exec("true").status().unwrap().success());
 }
