@@ -233,6 +233,7 @@ impl Child {
         let report = Report::new(
             ended,
             &stats,
+            self.container.init,
             self.timed_out.load(Acquire),
             self.started.elapsed(),
             self.process.times(),

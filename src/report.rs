@@ -70,6 +70,7 @@ impl Report {
     pub(crate) fn new(
         ended: Ended,
         stats: &Stats,
+        init: bool,
         timed_out: bool,
         wall: Duration,
         phases: &[(Phase, Duration)],
@@ -80,7 +81,7 @@ impl Report {
             stats.pids.as_ref(),
         );
         Report {
-            ending: ending(ended, stats, timed_out),
+            ending: ending(ended, stats, init, timed_out),
             wall,
             user: cpu.and_then(|cpu| cpu.user).unwrap_or(ended.usage.user),
             system: cpu.and_then(|cpu| cpu.system).unwrap_or(ended.usage.system),
@@ -111,13 +112,15 @@ impl Report {
     }
 }
 
-fn ending(ended: Ended, stats: &Stats, timed_out: bool) -> Ending {
+fn ending(ended: Ended, stats: &Stats, init: bool, timed_out: bool) -> Ending {
     let out_of_memory = stats
         .memory
         .as_ref()
         .and_then(|memory| memory.oom_kill)
         .is_some_and(|kills| kills > 0);
     match ended.status {
+        // Process 1 of its own says so of the program that it waited for.
+        Status::Exited(137) if out_of_memory && init => Ending::OutOfMemory,
         Status::Exited(code) => Ending::Exited(code),
         Status::Signaled(_) if timed_out => Ending::TimedOut,
         Status::Signaled(number) if !ended.began => Ending::NeverBegan(number),

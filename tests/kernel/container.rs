@@ -43,6 +43,19 @@ fn limits_are_kept_and_reported() {
     assert!(report.peak_memory <= 65 << 20, "{report}");
 }
 
+needs!(root, cgroup_v1 => out_of_memory_is_told_through_process_1_of_its_own);
+fn out_of_memory_is_told_through_process_1_of_its_own() {
+    let report = Container::new("python3")
+        .args(["-c", "x = bytearray(200 << 20)"])
+        .init(true)
+        .memory(64 << 20)
+        .timeout(Duration::from_secs(20))
+        .output()
+        .unwrap()
+        .report;
+    assert_eq!(report.ending, Ending::OutOfMemory, "{report}");
+}
+
 needs!(user_namespaces => a_timeout_kills_everything);
 fn a_timeout_kills_everything() {
     let report = sh("sleep 100 & sleep 100")
