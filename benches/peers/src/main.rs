@@ -4,8 +4,10 @@
 //! Markdown and writes `target/start.json`. BENCHMARKS.md at the root says what they mean.
 
 mod commands;
+mod conditions;
 mod floor;
 mod ours;
+mod phases;
 mod place;
 mod sections;
 mod table;

@@ -3,7 +3,7 @@
 use crate::place::Place;
 use crate::table::Sample;
 use ampoule::net::{Namespace, Pool};
-use ampoule::{Child, Container, Network, Overlay, Root, Stdio, Upper};
+use ampoule::{Child, Container, Exec, Network, Overlay, Root, Stdio, Upper};
 use anyhow::ensure;
 use std::time::Instant;
 
@@ -28,8 +28,12 @@ pub fn container(place: &Place, program: &str) -> Container {
 }
 
 pub fn start(container: &Container) -> anyhow::Result<Sample> {
+    start_with(|| Ok(container.spawn()?))
+}
+
+pub fn start_with(spawn: impl FnOnce() -> anyhow::Result<Child>) -> anyhow::Result<Sample> {
     let began = Instant::now();
-    let mut child = container.spawn()?;
+    let mut child = spawn()?;
     let executed = began.elapsed();
     let report = child.wait()?;
     let ended = began.elapsed();
@@ -52,16 +56,12 @@ pub fn start_pooled(container: &mut Container, pool: &Pool<Namespace>) -> anyhow
     Ok((Some(executed), ended))
 }
 
-pub fn exec(child: &Child) -> anyhow::Result<Sample> {
-    let began = Instant::now();
-    let mut exec = child.exec("/bin/true");
-    exec.stdin(Stdio::Null)
-        .stdout(Stdio::Null)
-        .stderr(Stdio::Null);
-    let mut program = exec.spawn()?;
-    let executed = began.elapsed();
-    let report = program.wait()?;
-    let ended = began.elapsed();
-    ensure!(report.success(), "{report}");
-    Ok((Some(executed), ended))
+pub fn exec_with<'a>(make: impl FnOnce() -> Exec<'a>) -> anyhow::Result<Sample> {
+    start_with(|| {
+        let mut exec = make();
+        exec.stdin(Stdio::Null)
+            .stdout(Stdio::Null)
+            .stderr(Stdio::Null);
+        Ok(exec.spawn()?)
+    })
 }

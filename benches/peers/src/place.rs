@@ -69,6 +69,19 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
+        // The root for the peers is mounted in here.
+        let root = self.base.join("bundle/rootfs");
+        let _ = Command::new("umount").arg("-l").arg(root).status();
         let _ = fs::remove_dir_all(&self.base);
+        // Parents of cgroups: ours for the floor, and what the runtimes leave of the path that they were given.
+        for hierarchy in fs::read_dir("/sys/fs/cgroup")
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            for parent in ["ampoule-floor", "ampoule-peers"] {
+                let _ = fs::remove_dir(hierarchy.path().join(parent));
+            }
+        }
     }
 }

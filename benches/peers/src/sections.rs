@@ -1,14 +1,16 @@
 //! The tables, one function each.
 
 use crate::commands::{self, Bundle};
+use crate::conditions;
 use crate::floor::{Floor, Setting};
 use crate::ours;
+use crate::phases;
 use crate::place::Place;
 use crate::table::{self, Contestant, Sample};
 use ampoule::net::Pool;
 use ampoule::privileges::capabilities::CapabilitySet;
 use ampoule::privileges::seccomp::{Host, Template};
-use ampoule::{Container, Network};
+use ampoule::{Container, GenericPool, Network};
 use serde_json::Value;
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
@@ -17,12 +19,21 @@ use std::time::{Duration, Instant};
 
 type Section = fn(&Bench) -> anyhow::Result<Value>;
 
-pub const ALL: &[(&str, Section)] = &[("start", start)];
+pub const ALL: &[(&str, Section)] = &[
+    ("start", start),
+    ("host", conditions::host),
+    ("throughput", conditions::throughput),
+    ("memory", conditions::memory),
+    ("phases", phases::phases),
+];
 
 /// What all sections use.
 pub struct Bench {
-    quick: bool,
-    place: Place,
+    pub quick: bool,
+    pub place: Place,
+    bundle: RefCell<Bundle>,
+    /// The layers, laid over one another once: what peers are given as a root.
+    pub root: PathBuf,
     floor: Floor,
 }
 
@@ -41,8 +52,12 @@ impl Bench {
             cpu_quota: 50_000,
             pids: ours::PIDS,
         })?;
+        let bundle = Bundle::new(&place)?;
+        bundle.mount(&place)?;
         Ok(Bench {
             quick,
+            root: bundle.dir.join("rootfs"),
+            bundle: RefCell::new(bundle),
             place,
             floor,
         })
@@ -60,7 +75,7 @@ impl Bench {
         Ok((Some(executed), ended))
     }
 
-    fn container(&self) -> Container {
+    pub fn container(&self) -> Container {
         ours::container(&self.place, "/bin/true")
     }
 }
@@ -74,10 +89,9 @@ fn start(bench: &Bench) -> anyhow::Result<Value> {
     let mut pooled = bench.container();
     let pool = Pool::namespaces(4)?;
     let running = ours::container(&bench.place, "/bin/pause").spawn()?;
-    let bundle = Bundle::new(&bench.place)?;
-    bundle.mount(&bench.place)?;
-    let root = bundle.dir.join("rootfs");
-    let bundle = RefCell::new(bundle);
+    let parked = ampoule::Pool::new(&cold, 4)?;
+    let generic = GenericPool::new(4)?;
+    let root = &bench.root;
     let v1 = commands::without_unified()?;
 
     let mut all = vec![
@@ -89,19 +103,33 @@ fn start(bench: &Bench) -> anyhow::Result<Value> {
             ours::start_pooled(&mut pooled, &pool)
         }),
         Contestant::new("ampoule, exec into a running one", 1, || {
-            ours::exec(&running)
+            ours::exec_with(|| running.exec("/bin/true"))
+        }),
+        Contestant::new("ampoule, complete sandbox parked", 1, || {
+            parked.wait_full(Duration::from_secs(5));
+            ours::exec_with(|| parked.exec("/bin/true"))
+        }),
+        Contestant::new("ampoule, generic pool", 1, || {
+            generic.wait_full(Duration::from_secs(5));
+            ours::start_with(|| Ok(generic.spawn(&cold)?))
         }),
         Contestant::new("std::process::Command", 1, || {
             commands::run(&mut Command::new(&program))
         }),
         Contestant::new("bare vfork and exec", 1, || bare(&program)),
     ];
+    if conditions::command(root).is_some() {
+        let turn = move || match conditions::command(root) {
+            Some(mut command) => commands::whole(&mut command),
+            None => anyhow::bail!("the command is gone"),
+        };
+        all.push(Contestant::new("ampoule run", 2, turn));
+    }
     if let Some(bwrap) = commands::find("bwrap") {
-        let root = root.clone();
-        let turn = move || commands::whole(&mut commands::bubblewrap(&bwrap, &root));
+        let turn = move || commands::whole(&mut commands::bubblewrap(&bwrap, root));
         all.push(Contestant::new("bubblewrap, doing less", 2, turn));
     }
-    let (bundle, v1) = (&bundle, &v1);
+    let (bundle, v1) = (&bench.bundle, &v1);
     for name in ["crun", "runc", "youki"] {
         let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/youki/bin/youki");
         let own = (name == "youki" && installed.is_file()).then_some(installed);

@@ -68,6 +68,19 @@ pub struct Row {
     pub failures: BTreeMap<String, u32>,
 }
 
+impl Row {
+    pub fn of(name: String, samples: Vec<Sample>) -> Row {
+        let mut executed: Vec<Duration> = samples.iter().filter_map(|(e, _)| *e).collect();
+        let mut ended: Vec<Duration> = samples.iter().map(|(_, ended)| *ended).collect();
+        Row {
+            name,
+            executed: Figures::of(&mut executed),
+            ended: Figures::of(&mut ended),
+            failures: BTreeMap::new(),
+        }
+    }
+}
+
 /// Rounds, until there are enough or the time is over.
 pub fn race(mut contestants: Vec<Contestant<'_>>, rounds: u32, most: Duration) -> Vec<Row> {
     let began = Instant::now();
