@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::exec::Exec;
 use crate::limits::Limited;
 use crate::report::{Output, Report};
-use ampoule_cgroups::Stats;
+use ampoule_cgroups::{Cgroup, Stats};
 use ampoule_namespaces::{IdMap, Process};
 use ampoule_rootfs::Maker;
 use std::ffi::OsStr;
@@ -229,10 +229,10 @@ impl Child {
             return Ok(report.clone());
         }
         let ended = self.process.wait()?;
-        let stats = self.stats()?;
+        let totals = self.cgroup.as_ref().map(Cgroup::totals).transpose()?;
         let report = Report::new(
             ended,
-            &stats,
+            totals.unwrap_or_default(),
             self.container.init,
             self.timed_out.load(Acquire),
             self.started.elapsed(),

@@ -1,6 +1,6 @@
 //! What became of a container.
 
-use ampoule_cgroups::Stats;
+use ampoule_cgroups::Totals;
 use ampoule_namespaces::{Ended, Status, signal};
 use ampoule_plan::Phase;
 use std::fmt;
@@ -69,27 +69,20 @@ pub struct Report {
 impl Report {
     pub(crate) fn new(
         ended: Ended,
-        stats: &Stats,
+        totals: Totals,
         init: bool,
         timed_out: bool,
         wall: Duration,
         phases: &[(Phase, Duration)],
     ) -> Report {
-        let (cpu, memory, pids) = (
-            stats.cpu.as_ref(),
-            stats.memory.as_ref(),
-            stats.pids.as_ref(),
-        );
         Report {
-            ending: ending(ended, stats, init, timed_out),
+            ending: ending(ended, totals, init, timed_out),
             wall,
-            user: cpu.and_then(|cpu| cpu.user).unwrap_or(ended.usage.user),
-            system: cpu.and_then(|cpu| cpu.system).unwrap_or(ended.usage.system),
-            peak_memory: memory
-                .and_then(|memory| memory.peak)
-                .unwrap_or(ended.usage.peak_resident),
-            peak_pids: pids.and_then(|pids| pids.peak),
-            throttled: cpu.and_then(|cpu| cpu.throttled),
+            user: totals.user.unwrap_or(ended.usage.user),
+            system: totals.system.unwrap_or(ended.usage.system),
+            peak_memory: totals.peak_memory.unwrap_or(ended.usage.peak_resident),
+            peak_pids: totals.peak_pids,
+            throttled: totals.throttled,
             phases: phases.to_vec(),
         }
     }
@@ -112,12 +105,8 @@ impl Report {
     }
 }
 
-fn ending(ended: Ended, stats: &Stats, init: bool, timed_out: bool) -> Ending {
-    let out_of_memory = stats
-        .memory
-        .as_ref()
-        .and_then(|memory| memory.oom_kill)
-        .is_some_and(|kills| kills > 0);
+fn ending(ended: Ended, totals: Totals, init: bool, timed_out: bool) -> Ending {
+    let out_of_memory = totals.oom_kill.is_some_and(|kills| kills > 0);
     match ended.status {
         // Process 1 of its own says so of the program that it waited for.
         Status::Exited(137) if out_of_memory && init => Ending::OutOfMemory,

@@ -151,9 +151,12 @@ impl Dir {
             Err(Errno::NOENT) => return Ok(None),
             Err(errno) => return Err(failed(errno.into())),
         };
-        let mut text = String::new();
-        match File::from(fd).read_to_string(&mut text) {
-            Ok(_) => Ok(Some(text)),
+        // Straight into a buffer that nearly all of them fit: the standard library asks for the size first, which is 0 here.
+        let mut text = Vec::with_capacity(4096);
+        match File::from(fd).take(u64::MAX).read_to_end(&mut text) {
+            Ok(_) => String::from_utf8(text)
+                .map(Some)
+                .map_err(|_| failed(std::io::ErrorKind::InvalidData.into())),
             // PSI that the kernel was booted without.
             Err(error) if Errno::from_io_error(&error) == Some(Errno::OPNOTSUPP) => Ok(None),
             Err(error) => Err(failed(error)),

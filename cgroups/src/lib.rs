@@ -77,7 +77,9 @@ pub use layout::{Hierarchy, Layout, Mode, Version};
 pub use parent::{Options, Parent};
 pub use resources::{IoLimit, Limit, Quota, Resources};
 pub use scope::enter_scope;
-pub use stats::{CpuStats, IoStats, MemoryStats, PidsStats, Pressure, Pressures, Stall, Stats};
+pub use stats::{
+    CpuStats, IoStats, MemoryStats, PidsStats, Pressure, Pressures, Stall, Stats, Totals,
+};
 #[cfg(feature = "tokio")]
 pub use stream::EventStream;
 

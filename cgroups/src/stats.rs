@@ -66,6 +66,26 @@ pub struct MemoryStats {
     pub oom_kill: Option<u64>,
 }
 
+/// What is final when the last process has ended: the few figures that a report wants, and that cost little to read.
+///
+/// A field is `None` where the cgroup lives without that controller, or this kernel does not count it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Totals {
+    /// CPU time in user mode.
+    pub user: Option<Duration>,
+    /// CPU time in the kernel.
+    pub system: Option<Duration>,
+    /// Time that tasks were held back by the quota.
+    pub throttled: Option<Duration>,
+    /// The most memory that was in use, in bytes.
+    pub peak_memory: Option<u64>,
+    /// Processes killed by the OOM killer.
+    pub oom_kill: Option<u64>,
+    /// The most tasks there were.
+    pub peak_pids: Option<u64>,
+}
+
 /// Tasks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -180,6 +200,35 @@ impl Cgroup {
             };
         }
         Ok(stats)
+    }
+
+    /// The figures for a report at the end: [`stats`](Self::stats) reads three times as many files, some of which the kernel
+    /// computes anew at each read.
+    ///
+    /// # Errors
+    /// As for [`stats`](Self::stats).
+    pub fn totals(&self) -> Result<Totals> {
+        let cpu = self.cpu_stats()?.unwrap_or_default();
+        let mut totals = Totals {
+            user: cpu.user,
+            system: cpu.system,
+            throttled: cpu.throttled,
+            ..Totals::default()
+        };
+        if let Some((version, dir)) = self.dir_of(Controller::Memory) {
+            let (peak, events) = match version {
+                Version::V2 => ("memory.peak", "memory.events"),
+                Version::V1 => ("memory.max_usage_in_bytes", "memory.oom_control"),
+            };
+            totals.peak_memory = number(dir, peak)?;
+            // The root of v2 has no such file.
+            let events = dir.read_if_any(events)?.unwrap_or_default();
+            totals.oom_kill = field(&events, "oom_kill");
+        }
+        if let Some((_, dir)) = self.dir_of(Controller::Pids) {
+            totals.peak_pids = number(dir, "pids.peak")?;
+        }
+        Ok(totals)
     }
 
     fn dir_of(&self, controller: Controller) -> Option<(Version, &Dir)> {

@@ -8,7 +8,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, major, minor, openat};
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Paths of the container that are covered, and paths that can only be read.
 ///
@@ -59,8 +59,13 @@ impl Default for Masks {
     }
 }
 
-/// How often each processor was too hot tells one container of another's load.
+/// How often each processor was too hot tells one container of another's load. Looked up once: they do not change.
 fn throttles() -> Vec<PathBuf> {
+    static FOUND: OnceLock<Vec<PathBuf>> = OnceLock::new();
+    FOUND.get_or_init(find_throttles).clone()
+}
+
+fn find_throttles() -> Vec<PathBuf> {
     let processors = fs::read_dir("/sys/devices/system/cpu")
         .into_iter()
         .flatten();

@@ -4,6 +4,7 @@ use std::fmt;
 use std::fs;
 use std::ops::{BitAnd, BitOr, Sub};
 use std::str::FromStr;
+use std::sync::OnceLock;
 
 /// A set of capabilities: a bit for each.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -57,15 +58,19 @@ impl CapabilitySet {
         self.0
     }
 
-    /// What the running kernel knows, from `/proc/sys/kernel/cap_last_cap`.
+    /// What the running kernel knows, from `/proc/sys/kernel/cap_last_cap`; read once.
     ///
     /// # Errors
     /// [`Error::Read`] if that file cannot be read.
     pub fn supported() -> Result<CapabilitySet, Error> {
+        static KNOWN: OnceLock<CapabilitySet> = OnceLock::new();
+        if let Some(known) = KNOWN.get() {
+            return Ok(*known);
+        }
         let path = "/proc/sys/kernel/cap_last_cap";
         let text = fs::read_to_string(path).map_err(|source| Error::Read { path, source })?;
         let last = text.trim().parse().unwrap_or(0_u32).min(62);
-        Ok(CapabilitySet::from_bits((1 << (last + 1)) - 1))
+        Ok(*KNOWN.get_or_init(|| CapabilitySet::from_bits((1 << (last + 1)) - 1)))
     }
 
     /// Whether it is in.
