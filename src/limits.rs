@@ -6,6 +6,7 @@ use ampoule_cgroups::{Cgroup, Controller, Resources};
 use ampoule_plan::{Call, Draft, Part, Phase};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The descriptors by which a child starts in its cgroup; none at all where it has no cgroup.
 #[derive(Debug, Default)]
@@ -84,6 +85,9 @@ pub(crate) fn create(
 
 /// The way into a cgroup as a plan would show it: made, looked at, and removed again.
 pub(crate) fn preview(engine: &Engine, resources: &Resources) -> Result<Entry> {
-    let name = format!("preview-{}", std::process::id());
+    // Many threads may ask at once.
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("preview-{}-{count}", std::process::id());
     create(engine, &name, resources).map(|(_, entry)| entry)
 }

@@ -141,3 +141,13 @@ fn a_container_ends_though_a_program_that_joined_is_forgotten() {
     assert_eq!(child.wait().unwrap().ending, Ending::Signaled(9));
     assert_eq!(joined.wait().unwrap().ending, Ending::Signaled(9));
 }
+
+needs!(root => plans_are_made_by_many_threads_at_once);
+fn plans_are_made_by_many_threads_at_once() {
+    let plan = || {
+        for _ in 0..20 {
+            Container::new("true").memory(64 << 20).plan().unwrap();
+        }
+    };
+    std::thread::scope(|scope| (0..8).for_each(|_| drop(scope.spawn(plan))));
+}
