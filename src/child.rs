@@ -142,6 +142,14 @@ impl Child {
         Ok(self.its_cgroup("pause")?.freeze(DEADLINE)?)
     }
 
+    /// Whether its processes are stopped.
+    pub(crate) fn is_paused(&self) -> Result<bool> {
+        match &self.cgroup {
+            Some(cgroup) => Ok(cgroup.is_frozen()?),
+            None => Ok(false),
+        }
+    }
+
     /// Lets its processes go on.
     ///
     /// # Errors

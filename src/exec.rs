@@ -137,6 +137,12 @@ impl<'a> Exec<'a> {
     }
 
     fn join(&self, child: &Child) -> Result<Child> {
+        // It would freeze on its way in, out of the reach even of SIGKILL where v1's freezer holds it.
+        if child.is_paused()? {
+            return Err(Error::Invalid(
+                "the container is paused: resume it first".into(),
+            ));
+        }
         let started = Instant::now();
         let (streams, pipes): (_, Pipes) = Streams::new(&self.container, None)?;
         let plan = self.draft(child, &streams)?;

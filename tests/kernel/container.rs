@@ -151,3 +151,13 @@ fn plans_are_made_by_many_threads_at_once() {
     };
     std::thread::scope(|scope| (0..8).for_each(|_| drop(scope.spawn(plan))));
 }
+
+needs!(root => nobody_joins_a_paused_container);
+fn nobody_joins_a_paused_container() {
+    let child = Container::new("sleep").arg("60").spawn().unwrap();
+    child.pause().unwrap();
+    let error = child.exec("true").spawn().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    child.resume().unwrap();
+    assert!(child.exec("true").status().unwrap().success());
+}
