@@ -33,10 +33,12 @@
 //! stat it, choose. What can only be known in the child is said by the call that needs no question (`openat2`,
 //! `mount_setattr`), by [`StepRef::tolerate`], or by one [`StepRef::or_else`].
 
+mod arguments;
 mod call;
 mod draft;
 mod error;
 mod flags;
+mod operation;
 mod phase;
 mod plan;
 mod show;
