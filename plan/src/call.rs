@@ -22,9 +22,9 @@ pub enum Call {
     Setns { fd: Fd, kinds: Namespaces },
     /// Leaves namespaces for new ones: unshare(2).
     Unshare { kinds: Namespaces },
-    /// See [`Micro::Fork`].
+    /// See [`Micro::Fork`](crate::Micro::Fork).
     Fork,
-    /// See [`Micro::Lifeline`].
+    /// See [`Micro::Lifeline`](crate::Micro::Lifeline).
     Lifeline,
     /// Names the host: sethostname(2).
     Sethostname { name: CString },
@@ -51,7 +51,7 @@ pub enum Call {
     },
     /// Closes a file descriptor: close(2).
     Close { fd: Fd },
-    /// See [`Micro::CloseFrom`].
+    /// See [`Micro::CloseFrom`](crate::Micro::CloseFrom).
     CloseFrom { first: u32 },
     /// Writes bytes, all at once: write(2).
     Write { fd: Fd, bytes: Vec<u8> },
