@@ -360,7 +360,10 @@ impl Inner {
         if !parent.make(name)? {
             return Err(Error::Exists { name: name.into() });
         }
-        let dir = parent.child(name)?;
+        let dir = parent.child(name).inspect_err(|_| {
+            // With too many open files, for instance. No sweep would find it: its lock goes as well.
+            let _ = parent.remove(name);
+        })?;
         Ok(Member { node: index, dir })
     }
 

@@ -87,7 +87,7 @@ pub unsafe fn play(socket: i32) -> ! {
         let gate = header.gate as u16;
         let socket = keep_clear(socket, header.reserved.max(socket as u64 + 1));
         let mut life =
-            Life { program, report, lifeline: socket, gate, second_stack: 0, second_stack_size: 0, next: 0 };
+            Life { program, report, lifeline: socket, gate, second_stack: 0, second_stack_size: 0, next: 0, fork_flags: 0 };
         play_life(&raw mut life as usize)
     }
 }

@@ -5,7 +5,7 @@ use ampoule_plan::{Call, Draft, Error, Fd, Namespaces, OpenFlags, Part, Phase, U
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// The namespaces of a process.
 ///
@@ -118,6 +118,10 @@ impl Isolation {
                     "{what} needs a namespace of its own ({kind})"
                 )));
             }
+        }
+        if self.unshare.contains(Namespaces::CLONE_NEWTIME) && !enters_time_by_execve() {
+            let problem = "a new time namespace needs Linux 6.3, which enters it with the program";
+            return Err(Error::Invalid(problem.into()));
         }
         if self.unshare.contains(Namespaces::CLONE_NEWUSER) && self.id_map.is_none() {
             return Err(Error::Invalid(
@@ -329,6 +333,20 @@ impl Part for Isolation {
         self.network(draft);
         self.names(draft)
     }
+}
+
+/// Since Linux 6.3 a process enters the time namespace that it has unshared or joined by executing a program; before that,
+/// its children did, if they shared no memory with it.
+pub(crate) fn enters_time_by_execve() -> bool {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    *ANSWER.get_or_init(|| {
+        let release = rustix::system::uname();
+        let text = release.release().to_string_lossy();
+        let mut numbers = text
+            .split(['.', '-'])
+            .map_while(|part| part.parse::<u32>().ok());
+        (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (6, 3)
+    })
 }
 
 impl Clock {

@@ -12,6 +12,7 @@ use crate::child::program::{Program, Report, SLOTS};
 use crate::child::{Life, play};
 use crate::dumpable::Dumpable;
 use crate::error::Error;
+use crate::isolation::enters_time_by_execve;
 use crate::launch::PATIENCE;
 use crate::passing;
 use crate::tiny_root;
@@ -322,6 +323,12 @@ impl Birthplace {
             second_stack: self.memory.stacks[1] - STACK + GUARD,
             second_stack_size: STACK - GUARD,
             next: 0,
+            // A process that shares memory stays in its parent's time namespace until it executes, if it can leave it then.
+            fork_flags: if enters_time_by_execve() {
+                abi::CLONE_VM
+            } else {
+                0
+            },
         };
         let mut pidfd: RawFd = -1;
         let args = abi::CloneArgs {

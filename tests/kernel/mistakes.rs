@@ -255,7 +255,24 @@ fn descriptors_that_cannot_be_passed() {
     refused(&container, ErrorKind::Invalid, &[]);
 }
 
-needs!(ordinary_user, user_namespaces => ids_that_were_not_granted);
+/// A user to whom `/etc/subuid` grants nothing.
+fn nothing_granted() -> Result<(), String> {
+    let name = std::process::Command::new("id")
+        .arg("-un")
+        .output()
+        .map_err(|e| e.to_string())?;
+    let name = String::from_utf8_lossy(&name.stdout).trim().to_string();
+    let grants = std::fs::read_to_string("/etc/subuid").unwrap_or_default();
+    match grants
+        .lines()
+        .any(|line| line.split(':').next() == Some(&name))
+    {
+        true => Err(format!("/etc/subuid grants ids to {name}")),
+        false => Ok(()),
+    }
+}
+
+needs!(ordinary_user, user_namespaces, nothing_granted => ids_that_were_not_granted);
 fn ids_that_were_not_granted() {
     let error = IdMap::subordinate().unwrap_err();
     assert!(

@@ -6,6 +6,7 @@ use needs::needs;
 use nix::sys::wait::{WaitStatus, waitpid};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::time::Duration;
 
 fn says(script: &str) -> Result<String, ampoule::Error> {
@@ -19,6 +20,27 @@ fn says(script: &str) -> Result<String, ampoule::Error> {
 
 fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+/// This process's containers' directories, in whatever hierarchy.
+fn cgroups() -> Vec<PathBuf> {
+    let ours = format!("{}-", std::process::id());
+    let below = |path: PathBuf| {
+        std::fs::read_dir(path.join("ampoule"))
+            .into_iter()
+            .flatten()
+            .flatten()
+    };
+    let hierarchies = std::fs::read_dir("/sys/fs/cgroup")
+        .into_iter()
+        .flatten()
+        .flatten();
+    let all = hierarchies
+        .flat_map(|entry| below(entry.path()))
+        .chain(below("/sys/fs/cgroup".into()));
+    all.filter(|entry| entry.file_name().to_string_lossy().starts_with(&ours))
+        .map(|entry| entry.path())
+        .collect()
 }
 
 needs!(user_namespaces => few_descriptors);
@@ -48,6 +70,7 @@ fn with_few_descriptors() {
             }
         }
         assert_eq!(descriptors(), before, "limit {least}");
+        assert_eq!(cgroups(), Vec::<PathBuf>::new(), "limit {least}");
     }
     assert!(worked > 0, "60 descriptors are enough");
     assert_eq!(says("echo hello").unwrap(), "hello\n");

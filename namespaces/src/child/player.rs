@@ -23,6 +23,8 @@ pub struct Life {
     pub second_stack_size: usize,
     /// The operation to begin with.
     pub next: usize,
+    /// Flags of `clone3` for a fork: whether the new process shares memory with this one.
+    pub fork_flags: u64,
 }
 
 /// Plays a program to its end, which is another program or this process's own end.
@@ -174,7 +176,7 @@ fn close_from(first: usize, lifeline: usize) -> isize {
 /// # Safety
 /// The second stack must be mapped and used by nobody else.
 unsafe fn fork(life: &mut Life, report: &Report) -> isize {
-    let flags = abi::CLONE_VM | abi::CLONE_VFORK | abi::CLONE_PARENT | abi::CLONE_PARENT_SETTID;
+    let flags = life.fork_flags | abi::CLONE_VFORK | abi::CLONE_PARENT | abi::CLONE_PARENT_SETTID;
     let args = abi::CloneArgs {
         flags,
         parent_tid: report.pid.as_ptr() as u64,
