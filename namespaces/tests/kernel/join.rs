@@ -73,16 +73,16 @@ fn loopback_is_up() {
 
 needs!(root => killing_process_1_ends_everything_inside);
 fn killing_process_1_ends_everything_inside() {
-    let mut container = waiting();
+    let mut running = start(&container(), &sh("exec sleep 60")).unwrap();
     let kinds = Namespaces::CLONE_NEWPID | Namespaces::CLONE_NEWNS;
     let mut isolation = Isolation::new();
-    isolation.join(kinds, container.pidfd().try_clone_to_owned().unwrap());
+    isolation.join(kinds, running.pidfd().try_clone_to_owned().unwrap());
     let mut draft = Draft::new();
     isolation.contribute(&mut draft).unwrap();
     sh("sleep 60").contribute(&mut draft).unwrap();
     let mut joined = launch(draft.finish().unwrap()).unwrap();
-    container.kill().unwrap();
+    running.kill().unwrap();
     // The kernel keeps process 1 until all in its namespace are waited for: the library does that for who joined.
-    container.wait().unwrap();
+    running.wait().unwrap();
     assert_eq!(joined.wait().unwrap().status, Status::Signaled(9));
 }
